@@ -1,0 +1,1 @@
+"""What everything else stands on: backends, arrays, parameters, layers, randomness, files. No maths."""
