@@ -38,6 +38,10 @@ class DataError(AnyfwError, ValueError):
     """Training data that cannot be learnt from: labels out of range, NaN, no rows, lengths that differ."""
 
 
+class UndrawnError(AnyfwError, RuntimeError):
+    """A parameter was read before it had values."""
+
+
 class BackwardError(AnyfwError, RuntimeError):
     """A backward pass without the forward pass that it belongs to."""
 

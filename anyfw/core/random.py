@@ -97,9 +97,7 @@ def _normal_quantile(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.abs(q) <= 0.425, centre, np.copysign(tail, q))
 
 
-def _ratio(
-    coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: NDArray[np.float64]) -> NDArray[np.float64]:
     above, below = (_horner(row, x) for row in coefficients)
     return above / below
 

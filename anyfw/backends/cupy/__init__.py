@@ -1,0 +1,93 @@
+"""CuPy on CUDA devices.
+
+This module has never run on a GPU yet: its names and signatures are checked against CuPy without a driver.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anyfw.core import backend
+from anyfw.core.arrays import Array, DType
+from anyfw.core.errors import BackendError, UnknownNameError
+
+
+class Backend(backend.Backend):
+    """CuPy arrays on one CUDA device."""
+
+    name = "cupy"
+    package = "cupy"
+    fix = "pip install 'anyfw[cuda12]' (or 'anyfw[cuda13]', the CUDA version that nvidia-smi shows)"
+
+    def __init__(self, device: str | None = None) -> None:
+        # Imported here, not above: `diagnose` must be able to speak of a CuPy that is missing or broken.
+        import array_api_compat.cupy as cupy_namespace
+        import cupy
+
+        known = self.devices()
+        if not known:
+            raise BackendError(f"Backend 'cupy' found no CUDA device. Fix: {self.advice(RuntimeError('no device'))}")
+        if (device or "0") not in known:
+            raise UnknownNameError("device of cupy", device, known)
+        self._cupy = cupy
+        self.spec, self.device, self.xp = f"cupy:{device or 0}", cupy.cuda.Device(int(device or 0)), cupy_namespace
+
+    @classmethod
+    def devices(cls) -> tuple[str, ...]:
+        """The numbers of the CUDA devices, "0", "1", ..."""
+        import cupy
+
+        return tuple(str(i) for i in range(cupy.cuda.runtime.getDeviceCount()))
+
+    @classmethod
+    def version(cls) -> str:
+        """CuPy's version."""
+        import cupy
+
+        return str(cupy.__version__)
+
+    @classmethod
+    def advice(cls, error: Exception) -> str:
+        """The fix by what the error says: no driver, or a driver too old, or a missing CUDA library."""
+        text = str(error).lower()
+        if "insufficient" in text:
+            return "the NVIDIA driver is older than this CuPy's CUDA: update the driver, or install anyfw[cuda12]"
+        if "no cuda-capable device" in text or "no device" in text or "libcuda" in text:
+            return "no NVIDIA device or driver was found: install the driver (nvidia-smi must work), or ANYFW_BACKEND=numpy"
+        if "cublas" in text or "nvrtc" in text or "cannot open shared object" in text or "headers" in text:
+            return "CUDA libraries are missing: pip install 'anyfw[cuda12]' brings them with CuPy"
+        return cls.fix
+
+    def owns(self, x: object) -> bool:
+        """Whether x is a CuPy array on this device."""
+        return isinstance(x, self._cupy.ndarray) and x.device == self.device
+
+    def asarray(self, host: object, dtype: str | DType | None = None) -> Array:
+        """Copy host data to the device."""
+        values = np.asarray(host)
+        if dtype is not None:
+            values = values.astype(self.dtype_name(dtype), copy=False)
+        with self.device:  # type: ignore[attr-defined]
+            return self._cupy.asarray(values)
+
+    def to_numpy(self, x: Array) -> NDArray[np.generic]:
+        """A copy on the host; waits for the device."""
+        values: NDArray[np.generic] = self._cupy.asnumpy(x)
+        return values
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        self.device.synchronize()  # type: ignore[attr-defined]
+
+    def memory(self) -> tuple[int, int] | None:
+        """(free, total) bytes; blocks that the pool holds unused count as free."""
+        with self.device:  # type: ignore[attr-defined]
+            free, total = self._cupy.cuda.runtime.memGetInfo()
+            return int(free + self._cupy.get_default_memory_pool().free_bytes()), int(total)
+
+    def pinned(self, host: NDArray[np.generic]) -> NDArray[np.generic]:
+        """A page-locked copy, which the device reads without staging."""
+        from cupyx import empty_pinned
+
+        values: NDArray[np.generic] = empty_pinned(host.shape, host.dtype)
+        values[...] = host
+        return values

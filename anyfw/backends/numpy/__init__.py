@@ -1,0 +1,39 @@
+"""NumPy on the CPU: the backend that is always there."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anyfw.core import backend
+from anyfw.core.arrays import Array
+from anyfw.core.errors import UnknownNameError
+
+
+class Backend(backend.Backend):
+    """NumPy arrays; `xp` is `numpy` itself, which follows the standard since 2.1."""
+
+    name = "numpy"
+    package = "numpy"
+    fix = "pip install 'numpy>=2.1'"
+
+    def __init__(self, device: str | None = None) -> None:
+        if device not in (None, "cpu"):
+            raise UnknownNameError("device of numpy", device, self.devices())
+        self.spec, self.device, self.xp = "numpy", "cpu", np
+
+    @classmethod
+    def devices(cls) -> tuple[str, ...]:
+        """The CPU."""
+        return ("cpu",)
+
+    @classmethod
+    def version(cls) -> str:
+        """NumPy's version."""
+        return np.__version__
+
+    def owns(self, x: object) -> bool:
+        """Whether x is a NumPy array."""
+        return isinstance(x, np.ndarray | np.generic)
+
+    def to_numpy(self, x: Array) -> NDArray[np.generic]:
+        """X itself."""
+        return np.asarray(x)

@@ -1,0 +1,41 @@
+"""What an array is here: anything that follows the Python Array API standard, and how to find its functions."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any
+DType: TypeAlias = Any
+Namespace: TypeAlias = Any
+
+# Numpy's own namespace follows the standard; the wrapper of array-api-compat would cost 70 ms at import.
+_NAMESPACES: dict[type, Namespace] = {np.ndarray: np, np.float64: np, np.float32: np, np.int64: np}
+
+
+def namespace(x: Array, /) -> Namespace:
+    """The module whose functions work on x; found once per type, so that a call costs one look-up.
+
+    Raises:
+        TypeError: x is no array of a library that follows the standard.
+    """
+    try:
+        return _NAMESPACES[type(x)]
+    except KeyError:
+        from array_api_compat import array_namespace
+
+        return _NAMESPACES.setdefault(type(x), array_namespace(x))
+
+
+def dtype_name(x: Array, /) -> str:
+    """The name that the standard gives to the dtype of x: "float32", "int64", ..."""
+    return str(x.dtype).rpartition(".")[2]
+
+
+def is_floating(x: Array, /) -> bool:
+    """Whether x holds real floating-point numbers."""
+    return bool(namespace(x).isdtype(x.dtype, "real floating"))
+
+
+def is_integer(x: Array, /) -> bool:
+    """Whether x holds integers."""
+    return bool(namespace(x).isdtype(x.dtype, "integral"))

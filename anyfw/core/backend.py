@@ -1,0 +1,300 @@
+"""Which array library and which device: the `Backend` record and how one is chosen.
+
+Order: explicit argument > `use_backend` > the environment variable ANYFW_BACKEND > "auto".
+"""
+
+import importlib
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from typing import ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anyfw.core.arrays import Array, DType, Namespace
+from anyfw.core.errors import BackendError, UnknownNameError
+
+BUILT_IN = ("numpy", "cupy", "torch", "strict")
+ENTRY_POINTS = "anyfw.backends"
+
+_log = logging.getLogger("anyfw")
+_scoped: ContextVar["Backend | None"] = ContextVar("anyfw_backend", default=None)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `anyfw doctor` tells of a backend."""
+
+    name: str
+    installed: bool
+    version: str | None
+    devices: tuple[str, ...]
+    works: bool
+    problem: str | None
+    fix: str | None
+
+
+class Backend(ABC):
+    """One array library on one device.
+
+    A backend of your own subclasses this, sets `name` and `package`, and is published under the entry-point group
+    "anyfw.backends" by its name.
+
+    Attributes:
+        name: as in ANYFW_BACKEND.
+        spec: name and device as a user writes them, "cupy:1".
+        device: the device object of the library.
+        xp: the namespace that follows the Array API standard.
+    """
+
+    name: ClassVar[str]
+    package: ClassVar[str]
+    fix: ClassVar[str]
+
+    spec: str
+    device: object
+    xp: Namespace
+
+    @abstractmethod
+    def __init__(self, device: str | None = None) -> None:
+        """Open the device of that name, or the library's default one."""
+
+    @classmethod
+    @abstractmethod
+    def devices(cls) -> tuple[str, ...]:
+        """The names of the devices that can be opened."""
+
+    @abstractmethod
+    def owns(self, x: object) -> bool:
+        """Whether x is an array of this library on this device."""
+
+    @abstractmethod
+    def to_numpy(self, x: Array) -> NDArray[np.generic]:
+        """Copy x to the host; on a CPU it may be a view of the same memory."""
+
+    def asarray(self, host: object, dtype: str | DType | None = None) -> Array:
+        """Move host data to the device; on a CPU the result may share the host array's memory.
+
+        Args:
+            host: anything that `numpy.asarray` takes.
+            dtype: a name such as "float32"; None keeps the dtype of the host array.
+        """
+        values = np.asarray(host)
+        if dtype is not None:
+            # On the host: a device without float64 could not take a float64 array even to make it float32.
+            values = values.astype(self.dtype_name(dtype), copy=False)
+        return self.xp.asarray(values, device=self.device)
+
+    def dtype(self, name: str) -> DType:
+        """The library's dtype of that name.
+
+        Raises:
+            UnknownNameError: no such dtype.
+            BackendError: the device does not have it.
+        """
+        known = ("float32", "float64", "int32", "int64", "uint8", "bool")
+        if name not in known:
+            raise UnknownNameError("dtype", name, known)
+        if name == "float64" and not self.has_float64:
+            raise BackendError(f"{self.spec} has no float64. Use dtype='float32'.")
+        return getattr(self.xp, name)
+
+    @staticmethod
+    def dtype_name(dtype: str | DType) -> str:
+        """The standard's name of a dtype object of any library."""
+        return dtype if isinstance(dtype, str) else str(np.dtype(str(dtype).rpartition(".")[2]))
+
+    @property
+    def has_float64(self) -> bool:
+        """Whether the device computes in float64."""
+        return True
+
+    def synchronize(self) -> None:  # noqa: B027 - most backends have nothing to wait for
+        """Wait until all work that was given to the device is done."""
+
+    def memory(self) -> tuple[int, int] | None:
+        """(free, total) bytes of the device, or None where the library does not tell."""
+        return None
+
+    def pinned(self, host: NDArray[np.generic]) -> NDArray[np.generic]:
+        """A host array of the same values in memory that the device reads fastest."""
+        return host
+
+    def capture(self, step: Callable[[], Result]) -> Callable[[], Result]:
+        """`step`, or a recording of it where the device can replay one at less cost."""
+        return step
+
+    @classmethod
+    def available(cls) -> bool:
+        """Whether a kernel and a matrix product really run on the default device."""
+        return cls.diagnose().works
+
+    @classmethod
+    def diagnose(cls) -> Diagnosis:
+        """What is installed, what runs, and the one-line fix of what does not."""
+        try:
+            installed = find_spec(cls.name if cls.name != "strict" else "array_api_strict") is not None
+        except (ImportError, ValueError):
+            installed = False
+        if not installed:
+            return Diagnosis(cls.name, False, None, (), False, f"{cls.package} is not installed", cls.fix)
+        version: str | None = None
+        devices: tuple[str, ...] = ()
+        try:
+            version, devices = cls.version(), cls.devices()
+            cls().probe()
+        except Exception as error:  # a broken driver raises anything; doctor must tell it, not die of it
+            return Diagnosis(cls.name, True, version, devices, False, _first_line(error), cls.advice(error))
+        return Diagnosis(cls.name, True, version, devices, True, None, None)
+
+    @classmethod
+    @abstractmethod
+    def version(cls) -> str:
+        """The version of the array library."""
+
+    @classmethod
+    def advice(cls, error: Exception) -> str:  # noqa: ARG003 - a backend with several causes looks at it
+        """The one-line fix for this error."""
+        return cls.fix
+
+    def probe(self) -> None:
+        """Run a kernel and a matrix product, and check what they give.
+
+        Raises:
+            BackendError: they ran and gave a wrong result.
+        """
+        x = self.asarray([[1.0, 2.0], [3.0, 4.0]], "float32")
+        if self.to_numpy((x + 1.0) @ x).tolist() != [[11.0, 16.0], [19.0, 28.0]]:
+            raise BackendError(f"{self.spec} computes a wrong matrix product.")
+
+    def __repr__(self) -> str:
+        return f"<Backend {self.spec}>"
+
+    def __copy__(self) -> "Backend":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Backend":
+        return self
+
+    def __reduce__(self) -> tuple[Callable[[str], "Backend"], tuple[str]]:
+        return get_backend, (self.spec,)
+
+
+def get_backend(spec: "str | Backend | None" = None) -> Backend:
+    """The backend for a spec such as "numpy", "cupy:1", "torch" (= "torch:cpu"), "strict:device1" or "auto".
+
+    Without a spec: `use_backend`, then ANYFW_BACKEND, then "auto" = cupy where a CUDA device really works, else numpy.
+
+    Raises:
+        UnknownNameError: no such backend or device; the nearest known one is named.
+        BackendError: the backend was asked for by name and cannot work; the message has the one-line fix.
+    """
+    return choose(spec)[0]
+
+
+def choose(spec: "str | Backend | None" = None) -> tuple[Backend, str]:
+    """As `get_backend`, with the setting that decided."""
+    if isinstance(spec, Backend):
+        return spec, "explicit argument"
+    if spec is not None:
+        return _open(spec), f"explicit argument {spec!r}"
+    scoped = _scoped.get()
+    if scoped is not None:
+        return scoped, f"use_backend({scoped.spec!r})"
+    environment = os.environ.get("ANYFW_BACKEND", "").strip()
+    if environment:
+        return _open(environment), f"ANYFW_BACKEND={environment}"
+    backend, why = _auto()
+    return backend, f"auto: {why}"
+
+
+@contextmanager
+def use_backend(spec: str | Backend) -> Iterator[Backend]:
+    """Within the block, `spec` is the default backend: it wins over ANYFW_BACKEND."""
+    backend = get_backend(spec)
+    token = _scoped.set(backend)
+    try:
+        yield backend
+    finally:
+        _scoped.reset(token)
+
+
+def backend_of(x: Array) -> Backend | None:
+    """The opened backend that owns x, or None."""
+    return next((backend for backend in _opened.values() if backend.owns(x)), None)
+
+
+def backend_class(name: str) -> type[Backend]:
+    """The class of a backend, our own or a third party's.
+
+    Raises:
+        UnknownNameError: no such backend.
+    """
+    if name in BUILT_IN:
+        found = importlib.import_module(f"anyfw.backends.{name}").Backend
+    else:
+        from importlib.metadata import entry_points
+
+        others = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+        if name not in others:
+            raise UnknownNameError("backend", name, ("auto", *BUILT_IN, *others))
+        found = others[name].load()
+    if not (isinstance(found, type) and issubclass(found, Backend)):
+        raise BackendError(f"The entry point {name!r} of {ENTRY_POINTS} is no subclass of anyfw.Backend: {found!r}")
+    return found
+
+
+def backend_names() -> tuple[str, ...]:
+    """All backends that can be named, third parties' included."""
+    from importlib.metadata import entry_points
+
+    return (*BUILT_IN, *sorted({point.name for point in entry_points(group=ENTRY_POINTS)} - set(BUILT_IN)))
+
+
+_opened: dict[str, Backend] = {}
+
+
+def _open(spec: str) -> Backend:
+    if spec == "auto":
+        return _auto()[0]
+    if spec in _opened:
+        return _opened[spec]
+    name, _, device = spec.partition(":")
+    kind = backend_class(name)
+    try:
+        backend = kind(device or None)
+    except (UnknownNameError, BackendError):
+        raise
+    except Exception as error:
+        raise BackendError(f"Backend '{spec}' cannot work: {_first_line(error)}. Fix: {kind.advice(error)}") from error
+    # "torch" and "torch:cpu" are one backend: one object.
+    _opened[spec] = _opened.setdefault(backend.spec, backend)
+    return _opened[spec]
+
+
+@cache
+def _auto() -> tuple[Backend, str]:
+    diagnosis = backend_class("cupy").diagnose()
+    if diagnosis.works:
+        backend, why = _open("cupy"), f"a CUDA device works ({', '.join(diagnosis.devices)})"
+        _log.info("anyfw uses %s: %s", backend.spec, why)
+    elif diagnosis.installed:
+        backend, why = _open("numpy"), f"cupy is installed and does not work: {diagnosis.problem}"
+        _log.warning("anyfw uses the CPU: %s. Fix: %s", why, diagnosis.fix)
+    else:
+        backend, why = _open("numpy"), "cupy is not installed"
+        _log.info("anyfw uses %s: %s", backend.spec, why)
+    return backend, why
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__

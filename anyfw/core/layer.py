@@ -1,0 +1,376 @@
+"""`Layer`: a function with parameters, its forward and its backward."""
+
+import functools
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from os import PathLike
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anyfw.core import config
+from anyfw.core.arrays import Array, dtype_name, is_floating
+from anyfw.core.backend import Backend, backend_of, get_backend
+from anyfw.core.errors import BackwardError, ConfigError, PlacementError, ShapeError
+from anyfw.core.parameter import Buffer, Parameter, Stored, pack, to_host
+
+_first_use = threading.RLock()
+
+
+class Shared:
+    """What all layers of one net share: where it is, its seed, and how often it has run forward in training.
+
+    Attributes:
+        seed: of the initial weights and of every random layer's key.
+        backend, dtype: where the net was placed, None before that.
+        forwards: the number of outermost `forward(train=True)` calls so far; saved in checkpoints.
+    """
+
+    def __init__(self) -> None:
+        self.seed = 0
+        self.backend: Backend | None = None
+        self.dtype: str | None = None
+        self.forwards = 0
+        self._tick: Array | None = None
+        self._uses: dict[int, int] = {}
+
+    @property
+    def tick(self) -> Array:
+        """`forwards` as a 0-d int64 array on the device, where random layers read it without a copy."""
+        if self._tick is None:
+            assert self.backend is not None
+            self._tick = self.backend.asarray(np.asarray(self.forwards), "int64")
+        return self._tick
+
+    def advance(self) -> None:
+        """Count one outermost forward pass in training."""
+        self.forwards += 1
+        self._uses.clear()
+        if self._tick is not None:
+            self._tick += 1
+
+    def rewind(self, forwards: int) -> None:
+        """Set the count, as when a checkpoint is loaded."""
+        self.forwards = forwards
+        self._tick = None
+
+    def use(self, layer: "Layer") -> int:
+        """How often this layer was used before within the present forward pass."""
+        n = self._uses.get(id(layer), 0)
+        self._uses[id(layer)] = n + 1
+        return n
+
+
+class Layer(ABC):
+    """A differentiable function with explicit backward.
+
+    A layer of your own keeps each constructor argument under its own name (so that it can be saved), declares
+    `Parameter`s and layers as attributes, and writes `forward` and `backward`; `push` in `forward(train=True)`
+    what `backward` will `pop`.
+    """
+
+    metadata: Mapping[str, Any] = {}
+
+    _shared: Shared | None = None
+    _path = "net"
+    _outermost = False
+    _saved: list[tuple[Any, ...]]
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:  # noqa: ARG004 - the constructor's, unused here
+        layer = super().__new__(cls)
+        layer._saved = []
+        return layer
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        # The first use of a net draws and places it, and each outermost pass in training counts: both must happen
+        # however the net is entered, also through a layer of the user's, so `forward` itself is the door.
+        super().__init_subclass__(**kwargs)
+        if "forward" in vars(cls):
+            cls.forward = _door(cls.forward)  # type: ignore[method-assign]
+
+    @abstractmethod
+    def forward(self, x: Array, /, *, train: bool = False) -> Array:
+        """Compute the output for x. With `train` it saves what `backward` needs; without, it keeps nothing."""
+
+    @abstractmethod
+    def backward(self, dy: Array, /) -> Array:
+        """Add to each `Parameter.grad`, given the gradient dy of the loss by the output; return that by the input."""
+
+    def accumulate(self, dy: Array, /) -> None:
+        """Do as `backward` without the gradient by the input, which the first layer of a net need not compute."""
+        self.backward(dy)
+
+    def __call__(self, x: Array, /, *, train: bool = False) -> Array:
+        return self.forward(x, train=train)
+
+    # What backward needs
+
+    def push(self, *values: Any) -> None:
+        """Keep values for `backward`; a layer used twice in one pass gets them back in reverse order."""
+        self._saved.append(values)
+
+    def pop(self) -> tuple[Any, ...]:
+        """The values of the latest `push` that was not popped yet.
+
+        Raises:
+            BackwardError: there are none.
+        """
+        if not self._saved:
+            raise BackwardError(f"{self.who}: backward without a forward(train=True) before it.")
+        return self._saved.pop()
+
+    # The tree
+
+    def children(self) -> Iterator[tuple[str, "Layer"]]:
+        """(name, layer) of each layer directly in this one, in the order in which attributes were set."""
+        for name, value in vars(self).items():
+            if not name.startswith("_"):
+                yield from _layers_in(name, value)
+
+    def named_layers(self, path: str = "") -> Iterator[tuple[str, "Layer"]]:
+        """(path, layer) of this layer and all in it; a shared layer at each of its places."""
+        yield path, self
+        for name, child in self.children():
+            yield from child.named_layers(_join(path, name))
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """(path, parameter) in the order of definition, a shared one once."""
+        seen: set[int] = set()
+        for path, stored in self._named_stored():
+            if isinstance(stored, Parameter) and id(stored) not in seen:
+                seen.add(id(stored))
+                yield path, stored
+
+    def parameters(self) -> Iterator[Parameter]:
+        """The parameters in the order of definition, a shared one once."""
+        for _, parameter in self.named_parameters():
+            yield parameter
+
+    def _named_stored(self) -> Iterator[tuple[str, Stored]]:
+        for path, layer in self.named_layers():
+            for name, value in vars(layer).items():
+                if isinstance(value, Stored):
+                    yield _join(path, name), value
+
+    def zero_grad(self) -> None:
+        """Forget all gradients and whatever a forward without its backward left over."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
+        for _, layer in self.named_layers():
+            layer._saved.clear()
+
+    def no_decay(self, *kinds: str) -> Self:
+        """Exempt parameters from weight decay: by their name ("bias") or by their layer's ("norm")."""
+        for _, layer in self.named_layers():
+            for name, value in vars(layer).items():
+                if isinstance(value, Parameter) and any(
+                    kind == name or kind.lower() in type(layer).__name__.lower() for kind in kinds
+                ):
+                    value.decay = False
+        return self
+
+    # Where it is
+
+    def init(self, seed: int = 0) -> Self:
+        """Draw every parameter that was not loaded or assigned, as a function of (seed, its path); rewind dropout.
+
+        A net that has no place yet is placed: on the default backend, in float32.
+        """
+        with _first_use:
+            shared = self._bind()
+            shared.seed = seed
+            shared.rewind(0)
+            for path, stored in self._named_stored():
+                if not stored.assigned:
+                    stored.draw(seed, "init", path)
+            self._place(shared.backend, shared.dtype)
+        return self
+
+    def to(self, spec: str | Backend | None = None, dtype: str | None = None) -> Self:
+        """Move all parameters and buffers to a backend, and cast them.
+
+        Args:
+            spec: a backend or its spec; None leaves the net where it is.
+            dtype: "float32" or "float64"; None leaves the dtype (float32 at first).
+
+        Raises:
+            BackendError: the backend cannot work or lacks the dtype.
+        """
+        if dtype not in (None, "float32", "float64"):
+            raise ConfigError(f"Expected dtype 'float32' or 'float64', got {dtype!r}.")
+        with _first_use:
+            self._bind()
+            self._place(get_backend(spec) if spec is not None else None, dtype)
+        return self
+
+    @property
+    def shared(self) -> Shared:
+        """What the layers of this net share; the net is drawn with seed 0 and placed if it was not yet."""
+        if self._shared is None:
+            self.to()
+        assert self._shared is not None
+        return self._shared
+
+    @property
+    def backend(self) -> Backend:
+        """Where the net is."""
+        backend = self.shared.backend
+        assert backend is not None
+        return backend
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the net's parameters, by name."""
+        dtype = self.shared.dtype
+        assert dtype is not None
+        return dtype
+
+    def _bind(self) -> Shared:
+        # Names every layer by its path and makes them share one record, with this layer as the outermost.
+        shared = self._shared if self._outermost and self._shared else Shared()
+        for path, layer in self.named_layers():
+            layer._shared, layer._path, layer._outermost = shared, _join("net", path), False
+        self._outermost = True
+        return shared
+
+    def _place(self, backend: Backend | None, dtype: str | None) -> None:
+        shared = self._shared
+        assert shared is not None
+        placed = next((p for p in self.parameters() if p.pack is not None), None)
+        if placed is not None and placed.pack is not None:
+            backend, dtype = backend or placed.pack.backend, dtype or placed.pack.dtype
+        backend, dtype = backend or shared.backend or get_backend(), dtype or shared.dtype or "float32"
+        backend.dtype(dtype)
+        for path, stored in self._named_stored():
+            if not stored.drawn:
+                stored.draw(shared.seed, "init", path)
+        pack(self.parameters(), backend, dtype)
+        for _, stored in self._named_stored():
+            if isinstance(stored, Buffer):
+                stored.place(backend, dtype)
+        shared.backend, shared.dtype = backend, dtype
+        shared.rewind(shared.forwards)
+
+    def _enter(self, x: Array, train: bool) -> None:
+        if self._shared is None:
+            with _first_use:
+                if self._shared is None:
+                    self._bind()
+                    # A net that nobody placed computes in the dtype of its first input, on the default backend;
+                    # one without parameters follows its input.
+                    backend = None if any(True for _ in self._named_stored()) else backend_of(x)
+                    self._place(backend, dtype_name(x) if dtype_name(x) in ("float32", "float64") else None)
+        if self._outermost:
+            self._check_placement(x)
+            if train:
+                self._shared.advance()  # type: ignore[union-attr]
+
+    def _check_placement(self, x: Array) -> None:
+        shared = self._shared
+        assert shared is not None
+        assert shared.backend is not None
+        if not shared.backend.owns(x):
+            there = backend_of(x)
+            raise PlacementError(
+                f"{self.who}: expected an array of {shared.backend.spec}, got {type(x).__module__}.{type(x).__name__}"
+                f"{f' on {there.spec}' if there else ''}. Use net.backend.asarray(x) or net.to(...)."
+            )
+        if is_floating(x) and dtype_name(x) != shared.dtype:
+            raise PlacementError(
+                f"{self.who}: expected {shared.dtype}, got {dtype_name(x)}. Cast the input, or net.to(dtype=...)."
+            )
+
+    # What a layer says of its input
+
+    @property
+    def who(self) -> str:
+        """The layer's class and its path in the net, for messages."""
+        return f"{type(self).__name__} '{self._path}'"
+
+    def expect_features(self, x: Array, features: int) -> None:
+        """Check that the last axis of x has this many features and that x is of the parameters' dtype.
+
+        Raises:
+            ShapeError, PlacementError: it is not so.
+        """
+        if x.ndim < 1 or x.shape[-1] != features:
+            raise ShapeError(
+                f"{self.who}: expected last axis {features}, got shape {tuple(x.shape)}. Is a layer missing before it?"
+            )
+        if not is_floating(x):
+            raise PlacementError(f"{self.who}: expected {self.dtype}, got {dtype_name(x)}. Cast the input.")
+
+    # Files
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments, for `config`; layers among them stay layers."""
+        return config.arguments(self)
+
+    def config(self) -> dict[str, Any]:
+        """The JSON-able description that `nn.from_config` rebuilds the layer from."""
+        return config.to_config(self)
+
+    def state_dict(self) -> dict[str, NDArray[np.generic]]:
+        """Copies of all parameters and buffers on the host, by path, with PyTorch's names and shapes."""
+        self.shared  # noqa: B018 - draws a net that nobody drew
+        return {path: np.array(to_host(stored.data)) for path, stored in self._named_stored()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the values of all parameters and buffers; nothing is changed where one does not fit.
+
+        Raises:
+            ConfigError: names that are missing or not known here.
+            ShapeError: values of another shape.
+        """
+        own = dict(self._named_stored())
+        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if missing or unknown:
+            raise ConfigError(
+                f"This state does not fit the net. Missing: {missing or 'none'}; unknown: {unknown or 'none'}."
+            )
+        values = {path: to_host(state[path]) for path in own}
+        for path, stored in own.items():
+            if values[path].shape != stored.shape:
+                raise ShapeError(f"'{path}': expected shape {stored.shape}, got {values[path].shape}.")
+        for path, stored in own.items():
+            stored.data = values[path]
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the net as one safetensors file: parameters by PyTorch's names, the layer tree and `metadata` as JSON."""
+        from anyfw.core.files import save_model
+
+        save_model(path, self.config(), self.state_dict(), self.metadata)
+
+    def __repr__(self) -> str:
+        try:
+            arguments = self.arguments()
+        except ConfigError:
+            return f"{type(self).__name__}(...)"
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
+
+
+def _door(forward: Callable[..., Array]) -> Callable[..., Array]:
+    @functools.wraps(forward)
+    def enter(self: Layer, x: Array, /, *, train: bool = False) -> Array:
+        if self._outermost or self._shared is None:
+            self._enter(x, train)
+        return forward(self, x, train=train)
+
+    return enter
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path and name else path or name
+
+
+def _layers_in(name: str, value: object) -> Iterator[tuple[str, Layer]]:
+    if isinstance(value, Layer):
+        yield name, value
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _layers_in(f"{name}.{i}", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _layers_in(f"{name}.{key}", item)

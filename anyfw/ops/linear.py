@@ -1,0 +1,66 @@
+"""The affine map and its gradients."""
+
+from functools import singledispatch
+
+from anyfw.core.arrays import Array, namespace
+
+
+@singledispatch
+def linear(x: Array, /, weight: Array, bias: Array | None) -> Array:
+    """Y = x @ weight.T + bias.
+
+    Shapes:
+        x: (..., in); weight: (out, in); bias: (out,) or None; returns (..., out).
+    """
+    if x.ndim == 2:
+        y = x @ weight.T
+    else:
+        # One large product instead of many small ones: batched matmul is slow on every library.
+        y = namespace(x).reshape(_rows(x) @ weight.T, (*x.shape[:-1], weight.shape[0]))
+    if bias is not None:
+        y += bias
+    return y
+
+
+@singledispatch
+def linear_grad(dy: Array, /, weight: Array) -> Array:
+    """The gradient by the input: dx = dy @ weight.
+
+    Shapes:
+        dy: (..., out); weight: (out, in); returns (..., in).
+    """
+    if dy.ndim == 2:
+        return dy @ weight
+    return namespace(dy).reshape(_rows(dy) @ weight, (*dy.shape[:-1], weight.shape[1]))
+
+
+@singledispatch
+def weight_grad_(dy: Array, /, x: Array, grad: Array, add: bool) -> None:
+    """Write dy.T @ x, summed over all leading axes, into grad; with `add`, add it.
+
+    Shapes:
+        dy: (..., out); x: (..., in); grad: (out, in).
+    """
+    product = _rows(dy).T @ _rows(x)
+    if add:
+        grad += product
+    else:
+        grad[...] = product
+
+
+@singledispatch
+def bias_grad_(dy: Array, /, grad: Array, add: bool) -> None:
+    """Write dy, summed over all leading axes, into grad; with `add`, add it.
+
+    Shapes:
+        dy: (..., out); grad: (out,).
+    """
+    total = namespace(dy).sum(_rows(dy), axis=0)
+    if add:
+        grad += total
+    else:
+        grad[...] = total
+
+
+def _rows(x: Array) -> Array:
+    return x if x.ndim == 2 else namespace(x).reshape(x, (-1, x.shape[-1]))
