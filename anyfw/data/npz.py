@@ -1,0 +1,94 @@
+"""NumPy's `.npz` with `x_train y_train x_test y_test`, or `x y`. Nothing in the file is executed."""
+
+import math
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO
+
+from numpy.lib import format as npy
+
+from anyfw.core.errors import DataError, FileFormatError, MissingFileError
+from anyfw.data.base import HostArray
+from anyfw.data.dataset import Dataset
+from anyfw.data.expansion import check_expansion
+
+_SPLIT_KEYS = ("x_train", "y_train", "x_test", "y_test")
+_WHOLE_KEYS = ("x", "y")
+
+
+def load(path: str | os.PathLike[str]) -> Dataset:
+    """The data set in an `.npz` file; of `x y`, 20 % of the rows are held out for testing; a note says so.
+
+    Raises:
+        MissingFileError: no such file, or not readable.
+        FileFormatError: another format, truncated, corrupt, or without the keys above.
+        DataError: object arrays, or rows that cannot be learnt from.
+    """
+    path = Path(path)
+    arrays = read_npz(path, _SPLIT_KEYS, _WHOLE_KEYS)
+    if len(arrays) == len(_WHOLE_KEYS):
+        return Dataset.from_arrays(path.stem, (arrays["x"], arrays["y"]))
+    train, test = (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
+    return Dataset.from_arrays(path.stem, train, test)
+
+
+def read_npz(path: str | os.PathLike[str], *key_sets: tuple[str, ...]) -> dict[str, HostArray]:
+    """The arrays of the first of `key_sets` that the file holds in full; other keys are not read.
+
+    Raises:
+        MissingFileError: no such file, or not readable.
+        FileFormatError: another format, truncated, corrupt, or none of the key sets.
+        DataError: object arrays.
+    """
+    path = Path(path)
+    try:
+        stored = path.stat().st_size
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            keys = next((keys for keys in key_sets if members.keys() >= set(keys)), None)
+            if keys is None:
+                wanted = " or ".join(" ".join(keys) for keys in key_sets)
+                raise FileFormatError(f"{path}: expected the keys {wanted}, got {' '.join(sorted(members)) or 'none'}.")
+            chosen = {key: members[key] for key in keys}
+            check_expansion(path, stored, sum(info.file_size for info in chosen.values()))
+            return {key: _member(path, archive, key, info) for key, info in chosen.items()}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise FileFormatError(
+            f"{path}: not an .npz file, or truncated or corrupt ({error or 'it ends early'})."
+        ) from error
+    except OSError as error:
+        raise MissingFileError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
+def _member(path: Path, archive: zipfile.ZipFile, key: str, info: zipfile.ZipInfo) -> HostArray:
+    if info.flag_bits & 0x1:
+        raise FileFormatError(f"{path}: '{key}' is encrypted or damaged.")
+    try:
+        with archive.open(info) as stream:
+            _check_header(path, key, stream, info.file_size)
+        with archive.open(info) as stream:
+            array: HostArray = npy.read_array(stream, allow_pickle=False)
+            return array
+    except (FileFormatError, DataError):
+        raise
+    except ValueError as error:
+        raise FileFormatError(f"{path}: '{key}' is not a NumPy array, or is corrupt ({error}).") from error
+
+
+def _check_header(path: Path, key: str, stream: IO[bytes], size: int) -> None:
+    """Before `read_array` allocates what the header announces, hold it against the size of the member."""
+    version = npy.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise FileFormatError(f"{path}: '{key}' has version {version} of the npy format, expected (1, 0) or (2, 0).")
+    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read_header(stream)
+    if dtype.hasobject:
+        raise DataError(
+            f"{path}: '{key}' is an object array, which would run code when read. "
+            "Convert it to one number type before saving."
+        )
+    expected = stream.tell() + math.prod(shape) * dtype.itemsize
+    if expected != size:
+        raise FileFormatError(f"{path}: '{key}' announces {expected} bytes (shape {shape}, {dtype}) but holds {size}.")
