@@ -2,11 +2,13 @@
 
 import math
 import os
+import re
 import zipfile
 import zlib
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 from numpy.lib import format as npy
 
 from anyfw.core.errors import DataError, FileFormatError, MissingFileError
@@ -16,6 +18,13 @@ from anyfw.data.expansion import check_expansion
 
 _SPLIT_KEYS = ("x_train", "y_train", "x_test", "y_test")
 _WHOLE_KEYS = ("x", "y")
+
+# NumPy reads the header as a Python literal, which deep nesting makes fail in many ways; plain arrays need only this.
+_PLAIN_HEADER = re.compile(
+    r"\{'descr': '([<>|=][?biufcOUSVMm]\d{0,9}(?:\[\w+\])?)', 'fortran_order': (?:True|False), "
+    r"'shape': \(((?:\d{1,18}, ?)*(?:\d{1,18})?)\),? ?\}\s*"
+)
+_MAX_HEADER_BYTES = 2**12
 
 
 def load(path: str | os.PathLike[str]) -> Dataset:
@@ -73,22 +82,26 @@ def _member(path: Path, archive: zipfile.ZipFile, key: str, info: zipfile.ZipInf
             return array
     except (FileFormatError, DataError):
         raise
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise FileFormatError(f"{path}: '{key}' is not a NumPy array, or is corrupt ({error}).") from error
 
 
 def _check_header(path: Path, key: str, stream: IO[bytes], size: int) -> None:
-    """Before `read_array` allocates what the header announces, hold it against the size of the member."""
+    """Before NumPy parses the header and allocates what it announces, hold it against the plain form and the size."""
     version = npy.read_magic(stream)
-    if version not in ((1, 0), (2, 0)):
-        raise FileFormatError(f"{path}: '{key}' has version {version} of the npy format, expected (1, 0) or (2, 0).")
-    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read_header(stream)
-    if dtype.hasobject:
+    width = {(1, 0): 2, (2, 0): 4}.get(version, 0)
+    length = int.from_bytes(stream.read(width), "little")
+    text = stream.read(min(length, _MAX_HEADER_BYTES)).decode("latin-1")
+    plain = _PLAIN_HEADER.fullmatch(text)
+    if plain is None:
+        raise FileFormatError(f"{path}: '{key}' is not a plain NumPy array, or is corrupt (header {text[:60]!r}).")
+    descr, numbers = plain.groups()
+    if "O" in descr:
         raise DataError(
             f"{path}: '{key}' is an object array, which would run code when read. "
             "Convert it to one number type before saving."
         )
-    expected = stream.tell() + math.prod(shape) * dtype.itemsize
-    if expected != size:
-        raise FileFormatError(f"{path}: '{key}' announces {expected} bytes (shape {shape}, {dtype}) but holds {size}.")
+    shape = tuple(int(number) for number in numbers.split(",") if number.strip())
+    announced = stream.tell() + math.prod(shape) * np.dtype(descr).itemsize
+    if announced != size:
+        raise FileFormatError(f"{path}: '{key}' announces {announced} bytes (shape {shape}, {descr}) but holds {size}.")
