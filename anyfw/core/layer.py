@@ -188,6 +188,16 @@ class Layer(ABC):
             self._place(shared.backend, shared.dtype)
         return self
 
+    def draw(self, seed: int) -> Self:
+        """Set the seed of the random layers, and draw with it what has no values yet; nothing is placed."""
+        with _first_use:
+            shared = self._bind()
+            shared.seed = seed
+            for path, stored in self._named_stored():
+                if not stored.drawn:
+                    stored.draw(seed, "init", path)
+        return self
+
     def to(self, spec: str | Backend | None = None, dtype: str | None = None) -> Self:
         """Move all parameters and buffers to a backend, and cast them.
 
