@@ -6,11 +6,41 @@ from typing import Any
 from anyfw.core import config as _config
 from anyfw.core.layer import Layer
 from anyfw.core.parameter import Buffer, Parameter
-from anyfw.nn.activation import ReLU
-from anyfw.nn.containers import Sequential
+from anyfw.nn.activation import ELU, GELU, SELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
+from anyfw.nn.containers import Parallel, Residual, Sequential
+from anyfw.nn.dropout import Dropout
 from anyfw.nn.linear import Linear
+from anyfw.nn.norm import BatchNorm1d, LayerNorm, RMSNorm
+from anyfw.nn.shape import Flatten, Identity, Rescale
 
-__all__ = ["Buffer", "Layer", "Linear", "Parameter", "ReLU", "Sequential", "from_config"]
+__all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
+    "BatchNorm1d",
+    "Buffer",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "Layer",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "LogSoftmax",
+    "Parallel",
+    "Parameter",
+    "RMSNorm",
+    "ReLU",
+    "Rescale",
+    "Residual",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+    "from_config",
+]
 
 
 def from_config(config: Mapping[str, Any], layers: Iterable[type[Layer]] = ()) -> Layer:
