@@ -44,7 +44,7 @@ def split(
         raise ConfigError(f"split: expected a fraction between 0 and 1, got {fraction!r}.")
     arrays = Arrays(x, y, sample_weight).arrays
     rows = len(arrays[0])
-    # 0.1 * 70 is 7.000000000000001: less a little, so that rounding error does not cost a row.
+    # 0.07 * 100 is 7.000000000000001: less a little, so that rounding error does not cost a row.
     wanted = max(1, math.ceil(rows * fraction - 1e-9))
     order = permutation(rows, seed, "split")
     held_out = np.zeros(rows, dtype=np.bool_)
@@ -74,7 +74,7 @@ def _chosen_by_class(y: HostArray, order: NDArray[np.int64], wanted: int) -> NDA
 def _shares(counts: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
     """Largest remainders: whole shares first, then one more for the classes that lost most by rounding."""
     exact = counts * (wanted / counts.sum())
-    shares: NDArray[np.int64] = np.minimum(np.floor(exact + 1e-9).astype(np.int64), counts - 1)
+    shares: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     by_remainder = np.argsort(shares - exact, kind="stable")
     can_give = by_remainder[shares[by_remainder] < counts[by_remainder] - 1]
     shares[can_give[: wanted - int(shares.sum())]] += 1
