@@ -1,0 +1,50 @@
+"""Losses: `loss(y, target, sample_weight=None) -> (value, dy)`. One file per family."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from anyfw.core.errors import FileFormatError, UnknownNameError
+from anyfw.losses.base import Loss
+from anyfw.losses.classification import CrossEntropyLoss, HingeLoss, NLLLoss
+from anyfw.losses.probability import BCELoss, BCEWithLogitsLoss, KLDivLoss
+from anyfw.losses.regression import HuberLoss, L1Loss, MSELoss
+
+__all__ = [
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "HingeLoss",
+    "HuberLoss",
+    "KLDivLoss",
+    "L1Loss",
+    "Loss",
+    "MSELoss",
+    "NLLLoss",
+    "from_config",
+]
+
+
+def from_config(config: Mapping[str, Any], losses: Iterable[type[Loss]] = ()) -> Loss:
+    """Rebuild a loss from what `Loss.config()` gave.
+
+    Args:
+        config: the description.
+        losses: classes of your own that it may name; nothing is ever imported by a name in the description.
+
+    Raises:
+        UnknownNameError: a class that is neither public here nor among `losses`.
+        FileFormatError: no description of a loss, or arguments that its class refuses.
+    """
+    if not isinstance(config, Mapping) or "loss" not in config:
+        raise FileFormatError(f"This describes no loss: {str(config)[:80]}")
+    public = {name: globals()[name] for name in __all__}
+    known = {name: kind for name, kind in public.items() if isinstance(kind, type) and kind is not Loss}
+    known |= {kind.__name__: kind for kind in losses}
+    name = config["loss"]
+    if name not in known:
+        raise UnknownNameError("loss", name, known)
+    try:
+        loss: Loss = known[name](**{key: value for key, value in config.items() if key != "loss"})
+    except TypeError as error:
+        raise FileFormatError(f"{name} does not take these arguments: {error}") from error
+    return loss
