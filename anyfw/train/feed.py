@@ -1,0 +1,101 @@
+"""From host rows to device batches: all rows moved once where they fit, else each batch moved ahead of its use."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anyfw.core.arrays import Array
+from anyfw.core.backend import Backend
+from anyfw.core.errors import ConfigError
+from anyfw.data import Arrays, Source
+
+Indices = Sequence[NDArray[np.int64]]
+Batch = tuple[Array, ...]
+
+# Data may take this share of the device's free memory; the rest is for the net, its gradients and activations.
+RESIDENT_SHARE = 0.5
+
+
+class Feed(Protocol):
+    """Hands out device batches by row numbers."""
+
+    def batches(self, indices: Indices) -> Iterator[Batch]:
+        """(x, y) or (x, y, sample_weight) for each array of row numbers, in turn."""
+
+
+def make_feed(source: Source, backend: Backend, dtype: str, *, labels: bool, on_device: bool | str = "auto") -> Feed:
+    """The feed for a source.
+
+    Args:
+        source: rows on the host.
+        backend: where they go.
+        dtype: of all columns but labels.
+        labels: whether y are class labels, which become int64.
+        on_device: True moves all rows once, False moves batch by batch, "auto" decides by free memory; a source
+            that is not arrays in memory is always moved batch by batch.
+
+    Raises:
+        ConfigError: another `on_device`, or True for a source that is not in memory.
+    """
+    if on_device not in (True, False, "auto"):
+        raise ConfigError(f"on_device: expected True, False or 'auto', got {on_device!r}.")
+    if not isinstance(source, Arrays):
+        if on_device is True:
+            raise ConfigError(f"on_device=True: {type(source).__name__} is not in memory. Use 'auto', or arrays.")
+        return Streaming(source, backend, dtype, labels)
+    if on_device == "auto":
+        memory = backend.memory()
+        needed = sum(column.size * np.dtype(name).itemsize for column, name in _typed(source.arrays, dtype, labels))
+        on_device = memory is None or needed <= RESIDENT_SHARE * memory[0]
+    return (Resident if on_device else Streaming)(source, backend, dtype, labels)
+
+
+class Resident:
+    """All rows on the device; a batch is a gather there."""
+
+    def __init__(self, source: Arrays, backend: Backend, dtype: str, labels: bool) -> None:
+        self.backend = backend
+        self.columns = tuple(backend.asarray(column, name) for column, name in _typed(source.arrays, dtype, labels))
+
+    def batches(self, indices: Indices) -> Iterator[Batch]:
+        """Gather each batch; the epoch's order crosses to the device in one copy."""
+        if not indices:
+            return
+        xp = self.backend.xp
+        order = self.backend.asarray(np.concatenate(list(indices)), "int64")
+        start = 0
+        for rows in indices:
+            chosen = order[start : start + len(rows)]
+            start += len(rows)
+            yield tuple(xp.take(column, chosen, axis=0) for column in self.columns)
+
+
+class Streaming:
+    """Rows stay on the host; a thread gathers, casts and moves the next batch while this one is used."""
+
+    def __init__(self, source: Source, backend: Backend, dtype: str, labels: bool) -> None:
+        self.source, self.backend, self.dtype, self.labels = source, backend, dtype, labels
+
+    def batches(self, indices: Indices) -> Iterator[Batch]:
+        """Move each batch one ahead of its use."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="anyfw-feed") as pool:
+            ahead: Future[Batch] | None = None
+            for rows in indices:
+                current, ahead = ahead, pool.submit(self._moved, rows)
+                if current is not None:
+                    yield current.result()
+            if ahead is not None:
+                yield ahead.result()
+
+    def _moved(self, rows: NDArray[np.int64]) -> Batch:
+        columns = _typed(self.source[rows], self.dtype, self.labels)
+        pinned = [self.backend.pinned(np.ascontiguousarray(column, dtype=name)) for column, name in columns]
+        return tuple(self.backend.asarray(column) for column in pinned)
+
+
+def _typed(columns: Sequence[NDArray[Any]], dtype: str, labels: bool) -> Iterator[tuple[NDArray[Any], str]]:
+    for i, column in enumerate(columns):
+        yield column, "int64" if i == 1 and labels else dtype

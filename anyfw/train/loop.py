@@ -1,0 +1,240 @@
+"""One call of `fit` in progress: epochs, steps, and what is read from the device at the end of each epoch."""
+
+import copy
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anyfw.core.errors import ConfigError, NonFiniteError
+from anyfw.core.layer import Layer
+from anyfw.core.parameter import to_host
+from anyfw.data import Batches
+from anyfw.losses import Loss
+from anyfw.metrics import Metric
+from anyfw.optim import clip_norm_, clip_value_
+from anyfw.train.callbacks import Callback, Row
+from anyfw.train.feed import Batch, Feed
+from anyfw.train.interrupt import Interrupt
+
+if TYPE_CHECKING:
+    from anyfw.train.trainer import Trainer
+
+EVALUATION_BATCH = 1024  # rows at a time where nothing is learnt
+_UNLIMITED = 2**62
+
+
+@dataclass
+class Plan:
+    """What one call of `fit` is to do, and how far it is: what a checkpoint must know to go on.
+
+    Attributes:
+        first_epoch, last_epoch: the epochs it trains are first_epoch + 1 ... last_epoch.
+        batch_size: rows of a batch.
+        rows: rows of the training data.
+        batch: batches done in the present epoch.
+        finished: whether the fit has ended.
+    """
+
+    first_epoch: int
+    last_epoch: int
+    batch_size: int
+    rows: int
+    batch: int = 0
+    finished: bool = False
+
+
+class Loop:
+    """The loop of one fit.
+
+    Args:
+        trainer: whose net is trained; the loop moves its counters and its history.
+        feed: the training rows.
+        batches: which rows form which batch.
+        measured: the validation rows and their number, if any.
+        listeners: callbacks, in their order.
+    """
+
+    def __init__(
+        self,
+        trainer: "Trainer",
+        feed: Feed,
+        batches: Batches,
+        measured: tuple[Feed, int] | None,
+        listeners: Sequence[Callback],
+    ) -> None:
+        assert trainer.plan is not None
+        self.trainer, self.plan = trainer, trainer.plan
+        self.feed, self.batches, self.measured = feed, batches, measured
+        self.listeners = listeners
+        self.step_listeners = [one for one in listeners if type(one).on_step is not Callback.on_step]
+        self.parameters = list(trainer.net.parameters())
+
+    def run(self) -> None:
+        """Train to the plan's end, a cap of the environment, `Trainer.stop`, Ctrl-C or an error."""
+        trainer, plan = self.trainer, self.plan
+        last_epoch = min(plan.last_epoch, plan.first_epoch + _cap("ANYFW_MAX_EPOCHS"))
+        last_step = trainer.step + _cap("ANYFW_MAX_STEPS")
+        with Interrupt() as interrupt:
+            try:
+                for listener in self.listeners:
+                    listener.on_fit_start(trainer)
+                while trainer.epoch < last_epoch and trainer.step < last_step and not trainer.stopping:
+                    self._epoch(interrupt, last_step)
+                for listener in self.listeners:
+                    listener.on_fit_end(trainer)
+            finally:
+                trainer.net.zero_grad()
+                for listener in self.listeners:
+                    listener.close()
+
+    def _epoch(self, interrupt: Interrupt, last_step: int) -> None:
+        trainer, plan = self.trainer, self.plan
+        started = time.perf_counter()
+        order = self.batches.epoch(trainer.epoch)
+        if plan.batch == 0:
+            trainer.batch_losses = trainer.net.backend.asarray(np.zeros(len(order)), trainer.net.dtype)
+            for metric in trainer.metrics:
+                metric.reset()
+        for listener in self.listeners:
+            listener.on_epoch_start(trainer)
+        pending = order[plan.batch :][: (last_step - trainer.step) * trainer.accumulate]
+        moved = self.feed.batches(pending)
+        for start in range(0, len(pending), trainer.accumulate):
+            self._step(moved, [len(rows) for rows in pending[start : start + trainer.accumulate]])
+            for listener in self.step_listeners:
+                listener.on_step(trainer)
+            if interrupt.requested:
+                self._interrupted()
+            if trainer.folder is not None and plan.batch < len(order) and trainer.checkpointing.due(trainer.step):
+                finite_losses(trainer, plan.batch)
+                trainer.folder.checkpoint(trainer)
+        self._end_epoch([len(rows) for rows in order[: plan.batch]], started)
+
+    def _step(self, moved: Iterator[Batch], sizes: Sequence[int]) -> None:
+        # Forward, loss, backward for each of the batches that make one step; then clip, update, forget the gradients.
+        # The host only gives orders here: it reads nothing from the device.
+        trainer, plan = self.trainer, self.plan
+        net, loss, metrics, losses = trainer.net, trainer.loss, trainer.metrics, trainer.batch_losses
+        assert losses is not None
+        total = sum(sizes)
+        for size in sizes:
+            x, *rest = next(moved)
+            y = net.forward(x, train=True)
+            value, dy = loss(y, *rest)
+            if size != total and loss.reduction != "sum":
+                dy *= size / total
+            net.accumulate(dy)
+            losses[plan.batch] = value
+            for metric in metrics:
+                metric.update(y, *rest)
+            plan.batch += 1
+        if trainer.clip_value is not None:
+            clip_value_(self.parameters, trainer.clip_value)
+        if trainer.clip_norm is not None:
+            clip_norm_(self.parameters, trainer.clip_norm)
+        trainer.optimizer.step()
+        for parameter in self.parameters:
+            parameter.zero_grad()
+        trainer.step += 1
+
+    def _end_epoch(self, sizes: Sequence[int], started: float) -> None:
+        trainer = self.trainer
+        losses, rows = finite_losses(trainer, len(sizes)), np.asarray(sizes, dtype=np.float64)
+        summed = trainer.loss.reduction == "sum"
+        row: Row = {"loss": float(losses.sum() if summed else (losses * rows).sum() / rows.sum())}
+        row.update((metric.name, metric.compute()) for metric in trainer.metrics)
+        if self.measured is not None:
+            found = measure(trainer.net, trainer.loss, trainer.metrics, *self.measured)
+            row.update((f"valid_{name}", value) for name, value in found.items())
+        row["lr"] = trainer.optimizer.schedules[0](trainer.optimizer.steps - 1)
+        row["seconds"] = time.perf_counter() - started
+        trainer.epoch, self.plan.batch = trainer.epoch + 1, 0
+        for listener in self.listeners:
+            listener.on_epoch_end(trainer, row)
+        self._watch(row)
+        trainer.history.append(row)
+        if trainer.folder is not None:
+            trainer.folder.write_history(trainer)
+            if trainer.checkpointing.due_at_epoch(trainer.step):
+                trainer.folder.checkpoint(trainer)
+
+    def _watch(self, row: Row) -> None:
+        # The schedule that waits for a plateau, the best weights, early stopping.
+        trainer, stopping = self.trainer, self.trainer.early_stopping
+        trainer.optimizer.report(row["loss" if self.measured is None else "valid_loss"])
+        if stopping is None and self.measured is None:
+            return
+        monitor = trainer.best.monitor
+        if not isinstance(row.get(monitor), float):
+            numbers = ", ".join(name for name, value in row.items() if isinstance(value, float))
+            raise ConfigError(f"early_stopping monitors {monitor!r}; numbers that are measured: {numbers}.")
+        if trainer.best.improved(row[monitor], trainer.epoch, self._mode(monitor)):
+            trainer.best_state = trainer.net.state_dict()
+        if stopping is not None and stopping.exhausted(trainer.epoch):
+            trainer.stop()
+
+    def _mode(self, monitor: str) -> str:
+        trainer = self.trainer
+        if trainer.best.mode != "auto":
+            return trainer.best.mode
+        better = {metric.name: metric.higher_is_better for metric in trainer.metrics}
+        return "max" if better.get(monitor.removeprefix("valid_"), False) else "min"
+
+    def _interrupted(self) -> None:
+        trainer, hint = self.trainer, ""
+        if trainer.folder is not None:
+            finite_losses(trainer, self.plan.batch)
+            trainer.folder.checkpoint(trainer)
+            path = trainer.folder.path
+            hint = f" Go on with: anyfw train --resume {path}, or Trainer.resume({str(path)!r})."
+        raise KeyboardInterrupt(f"Stopped after {trainer.step} steps; the net holds the last state.{hint}")
+
+
+def measure(net: Layer, loss: Loss, metrics: Sequence[Metric], feed: Feed, rows: int) -> dict[str, Any]:
+    """The loss, exact over all rows, and the metrics; the device is read once, at the end."""
+    metrics = [copy.deepcopy(metric) for metric in metrics]
+    for metric in metrics:
+        metric.reset()
+    total, weight = 0.0, 0.0
+    for x, *rest in feed.batches(Batches(rows, EVALUATION_BATCH, 0, shuffle=False).epoch(0)):
+        y = net.forward(x)
+        value, share = loss.totals(y, *rest)
+        total, weight = total + value, weight + share
+        for metric in metrics:
+            metric.update(y, *rest)
+    summed = float(to_host(total))
+    result: dict[str, Any] = {"loss": summed if loss.reduction == "sum" else summed / float(to_host(weight))}
+    result.update((metric.name, metric.compute()) for metric in metrics)
+    return result
+
+
+def finite_losses(trainer: "Trainer", batches: int) -> NDArray[np.float64]:
+    """The present epoch's losses by batch, shape (batches,); waits for the device.
+
+    Raises:
+        NonFiniteError: one is NaN or infinite.
+    """
+    if trainer.batch_losses is None:
+        return np.zeros(0)
+    losses = to_host(trainer.batch_losses)[:batches].astype(np.float64)
+    if not np.isfinite(losses).all():
+        batch = int(np.argmin(np.isfinite(losses)))
+        raise NonFiniteError(
+            f"The loss became {losses[batch]} in epoch {trainer.epoch + 1}, batch {batch + 1}. "
+            "Lower the learning rate, scale the inputs (nn.Rescale), or clip the gradients (clip_norm)."
+        )
+    return losses
+
+
+def _cap(variable: str) -> int:
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        return _UNLIMITED
+    if not value.isdigit() or int(value) < 1:
+        raise ConfigError(f"{variable}: expected a whole number of at least 1, got {value!r}.")
+    return int(value)
