@@ -149,7 +149,8 @@ class Backend(ABC):
         version: str | None = None
         devices: tuple[str, ...] = ()
         try:
-            version, devices = cls.version(), cls.devices()
+            version = cls.version()
+            devices = cls.devices()
             cls().probe()
         except Exception as error:  # a broken driver raises anything; doctor must tell it, not die of it
             return Diagnosis(cls.name, True, version, devices, False, _first_line(error), cls.advice(error))

@@ -25,7 +25,7 @@ class Backend(backend.Backend):
 
         known = self.devices()
         if not known:
-            raise BackendError(f"Backend 'cupy' found no CUDA device. Fix: {self.advice(RuntimeError('no device'))}")
+            raise BackendError(f"CuPy found no CUDA device. Fix: {self.advice(RuntimeError('no CUDA device'))}.")
         if (device or "0") not in known:
             raise UnknownNameError("device of cupy", device, known)
         self._cupy = cupy
@@ -50,9 +50,9 @@ class Backend(backend.Backend):
         """The fix by what the error says: no driver, or a driver too old, or a missing CUDA library."""
         text = str(error).lower()
         if "insufficient" in text:
-            return "the NVIDIA driver is older than this CuPy's CUDA: update the driver, or install anyfw[cuda12]"
-        if "no cuda-capable device" in text or "no device" in text or "libcuda" in text:
-            return "no NVIDIA device or driver was found: install the driver (nvidia-smi must work), or ANYFW_BACKEND=numpy"
+            return "no NVIDIA driver, or one older than this CuPy's CUDA: nvidia-smi shows the driver's CUDA; update it"
+        if "no cuda-capable device" in text or "no cuda device" in text or "libcuda" in text:
+            return "install the NVIDIA driver (nvidia-smi must work), or set ANYFW_BACKEND=numpy"
         if "cublas" in text or "nvrtc" in text or "cannot open shared object" in text or "headers" in text:
             return "CUDA libraries are missing: pip install 'anyfw[cuda12]' brings them with CuPy"
         return cls.fix

@@ -1,0 +1,79 @@
+"""What is promised to those who import anyfw: its names, its light import, and a README that is true."""
+
+import importlib
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import anyfw
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = [
+    name
+    for _, name, _ in pkgutil.walk_packages(anyfw.__path__, "anyfw.")
+    if not name.endswith("__main__") and ".backends." not in name and not name.startswith("anyfw.cli")
+]
+
+
+@pytest.mark.parametrize("name", ["anyfw", *PACKAGES])
+def test_all_is_reality(name):
+    module = importlib.import_module(name)
+    for public in getattr(module, "__all__", ()):
+        assert getattr(module, public) is not None
+    assert len(set(getattr(module, "__all__", ()))) == len(getattr(module, "__all__", ()))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="Trainerr"):
+        anyfw.Trainerr  # noqa: B018
+    assert "Trainer" in dir(anyfw)
+
+
+def modules_after(code):
+    program = f"{code}\nimport sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.split())
+
+
+def test_the_import_is_light():
+    assert "numpy" not in modules_after("import anyfw")
+    loaded = modules_after("import anyfw; anyfw.nn, anyfw.optim, anyfw.losses, anyfw.Trainer, anyfw.get_backend('numpy')")
+    heavy = {"torch", "cupy", "rich", "tyro", "safetensors", "matplotlib", "array_api_strict", "array_api_compat.numpy"}
+    assert not heavy & loaded
+
+
+def readme_programs():
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+
+
+@pytest.mark.parametrize("number", range(len(readme_programs())))
+def test_the_readme_runs(number, tmp_path):
+    program = tmp_path / "readme.py"
+    program.write_text(readme_programs()[number], encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", program],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    if number == 0:
+        assert float(re.search(r"'accuracy': ([0-9.]+)", done.stdout)[1]) > 0.9
+        assert len(readme_programs()[0].strip().splitlines()) <= 24
+
+
+def test_the_table_of_backends_is_current():
+    sys.path.insert(0, str(ROOT / "ci"))
+    try:
+        import backends_table
+    finally:
+        sys.path.pop(0)
+    pytest.importorskip("torch", reason="the table's torch column needs torch")
+    assert backends_table.section() in (ROOT / "README.md").read_text(encoding="utf-8")
