@@ -67,7 +67,7 @@ def _describe(layer: "Layer", seen: dict[int, int]) -> Config:
     if id(layer) in seen:
         return {"shared": seen[id(layer)]}
     config: Config = {"layer": type(layer).__name__}
-    config.update({name: _plain(value, seen) for name, value in layer.arguments().items()})
+    config.update({_escape(name): _plain(value, seen) for name, value in layer.arguments().items()})
     # Counted after its children, in the order in which `_build` finishes them.
     seen[id(layer)] = len(seen)
     return config
@@ -79,7 +79,7 @@ def _plain(value: Any, seen: dict[int, int]) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item, seen) for item in value]
     if isinstance(value, Mapping):
-        return {str(name): _plain(item, seen) for name, item in value.items()}
+        return {_escape(str(name)): _plain(item, seen) for name, item in value.items()}
     if hasattr(value, "tolist"):
         return value.tolist()
     if value is None or isinstance(value, str | int | float | bool):
@@ -96,9 +96,9 @@ def _build(config: object, known: Mapping[str, type["Layer"]], built: list["Laye
             raise FileFormatError(f"A shared layer points nowhere: {index!r}")
         return built[index]
     name = config["layer"]
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise UnknownNameError("layer", name, known)
-    values = {key: _unplain(value, known, built) for key, value in config.items() if key != "layer"}
+    values = {_unescape(key): _unplain(value, known, built) for key, value in config.items() if key != "layer"}
     layer = _call(known[name], values)
     built.append(layer)
     return layer
@@ -110,8 +110,17 @@ def _unplain(value: Any, known: Mapping[str, type["Layer"]], built: list["Layer"
     if isinstance(value, list):
         return [_unplain(item, known, built) for item in value]
     if isinstance(value, Mapping):
-        return {key: _unplain(item, known, built) for key, item in value.items()}
+        return {_unescape(key): _unplain(item, known, built) for key, item in value.items()}
     return value
+
+
+def _escape(name: str) -> str:
+    # An argument may be called "layer" or "shared", as Residual's is; it must not pass for a description's own keys.
+    return f"{name}_" if name.rstrip("_") in ("layer", "shared") else name
+
+
+def _unescape(name: str) -> str:
+    return name[:-1] if name.endswith("_") and name.rstrip("_") in ("layer", "shared") else name
 
 
 def _call(kind: type["Layer"], values: Config) -> "Layer":
