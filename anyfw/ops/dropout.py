@@ -27,7 +27,7 @@ def dropout(x: Array, /, p: float, key: int, tick: Array, n: int) -> tuple[Array
         x: any shape.
         p: the probability of a 0.
         key: 32 bits, the layer's own.
-        tick: 0-d int64 array, the number of the forward pass.
+        tick: 0-d int64 array, the number of the forward pass; its lower 32 bits count.
         n: which use of the layer within the forward pass.
 
     Returns:
