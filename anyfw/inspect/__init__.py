@@ -1,0 +1,24 @@
+"""Looking into nets, and into the machine they run on."""
+
+# Functions bear the names of their files: imported here, eagerly, they and not the modules are what users get.
+from anyfw.inspect.doctor import Report, doctor
+from anyfw.inspect.gradcheck import GradcheckResult, GradcheckRow, gradcheck, gradcheck_loss
+from anyfw.inspect.recorder import Step
+from anyfw.inspect.summary import Row, Summary, summary
+from anyfw.inspect.trace import Trace, demo, trace
+
+__all__ = [
+    "GradcheckResult",
+    "GradcheckRow",
+    "Report",
+    "Row",
+    "Step",
+    "Summary",
+    "Trace",
+    "demo",
+    "doctor",
+    "gradcheck",
+    "gradcheck_loss",
+    "summary",
+    "trace",
+]
