@@ -1,0 +1,180 @@
+"""`anyfw predict`: what a trained net says of rows that come without an answer."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tyro.conf import Positional, arg
+
+from anyfw import data
+from anyfw.cli.console import BackendName, Json, Result, note
+from anyfw.cli.open import Opened, check_dtype, open_net
+from anyfw.core.atomic import write_atomic
+from anyfw.core.errors import ConfigError, DataError, FileFormatError, MissingFileError, ShapeError, UnknownNameError
+from anyfw.data.catalog import KNOWN
+from anyfw.data.npz import read_npz
+
+_KINDS = ("label", "probability", "output")
+_SUFFIXES = (".csv", ".npy", ".npz")
+Rows = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Tell what a trained network says of new rows.
+
+    INPUT is an .npy, an .npz with x (or x_test), an idx file, or what `anyfw train` takes as DATA,
+    of which the test rows are used. Rows are in the units of the training data; scaling is part of the model.
+
+    examples:
+      anyfw predict runs/mnist images.npy
+      anyfw predict runs/mnist t10k-images-idx3-ubyte.gz --kind probability --out answers.csv
+
+    Args:
+        model: the folder of a run, a checkpoint, or a model file.
+        input: the rows.
+        out: write a table (.csv), an array (.npy) or named arrays (.npz) instead of printing.
+        kind: label, probability (of each class), or output (of the last layer).
+    """
+
+    model: Positional[Annotated[str, arg(metavar="RUN_OR_MODEL")]]
+    input: Positional[Annotated[str, arg(metavar="INPUT")]]
+    out: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    kind: Annotated[str | None, arg(metavar="KIND", help_behavior_hint="(default: label; output for a regression)")] = (
+        None
+    )
+    backend: BackendName = None
+    json: Json = False
+
+
+def run(options: Options) -> Result:
+    """Read the rows, ask the net, print or write what it says."""
+    if options.kind is not None and options.kind not in _KINDS:
+        raise UnknownNameError("kind", options.kind, _KINDS)
+    if options.out is not None and Path(options.out).suffix.lower() not in _SUFFIXES:
+        raise ConfigError(f"--out: expected a file name that ends in {', '.join(_SUFFIXES)}, got '{options.out}'.")
+    opened = open_net(options.model, options.backend)
+    x = _as_rows(opened, read_rows(options.input), options.input)
+    check_dtype(opened, str(x.dtype), options.input)
+    task = opened.metadata.get("task") or ("regression" if "MSELoss" in str(opened.config) else "classification")
+    kind: Any = options.kind or ("output" if task == "regression" else "label")
+    found = opened.trainer(task).predict(x, kind)
+    columns = [kind] if found.ndim == 1 else _column_names(opened, kind, found.shape[-1])
+    shown = _shown(opened, kind, found)
+    summary = {"rows": len(found), "kind": kind, "backend": opened.net.backend.spec}
+    if opened.class_names is not None:
+        summary["class_names"] = opened.class_names
+    if options.out is None:
+        return Result(_table(columns, shown), {**summary, "predictions": _plain(shown, found)})
+    _write(Path(options.out), kind, columns, found, shown, opened.class_names)
+    counts = f"\n{_counts(opened, found)}" if kind == "label" else ""
+    return Result(f"{len(found):,} rows written to {options.out} ({kind}){counts}", {**summary, "out": options.out})
+
+
+def read_rows(name: str) -> Rows:
+    """The rows in a file, or the test rows of a data set.
+
+    Raises:
+        MissingFileError: there is no such file.
+        FileFormatError: no file of a kind that is known, or truncated or corrupt.
+    """
+    path = Path(name)
+    if name in KNOWN or path.is_dir():
+        dataset = data.load(name)
+        if dataset.test is None:
+            raise DataError(f"{name}: expected test rows, got none.")
+        note(f"{name}: its {len(dataset.test[0]):,} test rows")
+        return dataset.test[0]
+    if not path.exists():
+        known = f" Or a data set: {', '.join(KNOWN)}." if path.name == name and not path.suffix else ""
+        raise MissingFileError(f"{name}: no such file.{known}")
+    if path.suffix.lower() == ".npz":
+        (rows,) = read_npz(path, ("x",), ("x_test",)).values()
+        return rows
+    return _read_npy(path) if path.suffix.lower() == ".npy" else data.read_idx(path)
+
+
+def _read_npy(path: Path) -> Rows:
+    try:
+        # Mapped: the size of the file is held against what the header announces before any memory is taken.
+        return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    except OSError as error:
+        raise MissingFileError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except (ValueError, TypeError, EOFError, OverflowError, SyntaxError) as error:
+        if "allow_pickle" in str(error) or "Python objects" in str(error):
+            raise DataError(f"{path}: holds objects, which would run code when read. Save plain numbers.") from error
+        raise FileFormatError(f"{path}: not an .npy file, or truncated or corrupt ({error}).") from error
+
+
+def _as_rows(opened: Opened, x: Rows, name: str) -> Rows:
+    """One row for each sample, flat as in training; a single sample is one row."""
+    sample = tuple(opened.metadata.get("image_shape") or ())
+    if sample and x.shape == sample:
+        x = x[None]
+    elif x.ndim == 0:
+        raise ShapeError(f"{name}: expected rows, got a single number.")
+    elif x.ndim == 1:
+        # A vector is one sample of several features, or many samples of one.
+        features = next((width for layer in _layers(opened) if (width := getattr(layer, "in_features", 0))), 0)
+        x = x[None] if len(x) == features != 1 else x[:, None]
+    return x.reshape(len(x), -1) if len(x) and (sample or "task" in opened.metadata) else x
+
+
+def _layers(opened: Opened) -> Iterable[object]:
+    return (layer for _, layer in opened.net.named_layers())
+
+
+def _column_names(opened: Opened, kind: str, width: int) -> list[str]:
+    names = opened.class_names
+    if kind == "probability" and names is not None and len(names) == width:
+        return list(names)
+    return [kind] if width == 1 else [f"{kind}_{i}" for i in range(width)]
+
+
+def _shown(opened: Opened, kind: str, found: Rows) -> list[list[str]]:
+    if kind == "label":
+        names = opened.class_names
+        return [[str(int(i)) if names is None or i >= len(names) else names[int(i)]] for i in found.reshape(-1)]
+    return [[f"{value:.7g}" for value in np.atleast_1d(row).reshape(-1).tolist()] for row in found]
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if len(columns) > 1:
+        writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().rstrip("\n")
+
+
+def _plain(shown: Sequence[Sequence[str]], found: Rows) -> Any:
+    return [row[0] for row in shown] if found.dtype.kind in "iu" else found.tolist()
+
+
+def _write(
+    path: Path, kind: str, columns: Sequence[str], found: Rows, shown: Sequence[Sequence[str]], names: Any
+) -> None:
+    if path.suffix.lower() == ".csv":
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["row", *columns])
+        writer.writerows([i, *row] for i, row in enumerate(shown))
+        write_atomic(path, text.getvalue().encode())
+    elif path.suffix.lower() == ".npy":
+        write_atomic(path, lambda file: np.save(file, found))
+    else:
+        arrays: dict[str, Any] = {kind: found}
+        if names is not None:
+            arrays["class_names"] = np.asarray(names)
+        write_atomic(path, lambda file: np.savez(file, **arrays))
+
+
+def _counts(opened: Opened, found: Rows) -> str:
+    labels, counts = np.unique(found, return_counts=True)
+    names = _shown(opened, "label", labels)
+    return "\n".join(f"  {name[0]:<10} {count:,}" for name, count in zip(names, counts.tolist(), strict=True))

@@ -1,0 +1,307 @@
+"""`anyfw train`: from a data set to a model file and its test result, in one command."""
+
+import re
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from anyfw import data
+from anyfw.cli import build
+from anyfw.cli.console import BackendName, Json, Result, note, progress_kind
+from anyfw.cli.open import (
+    LOSSES,
+    Opened,
+    choose_backend,
+    describe_net,
+    headline,
+    load_data,
+    measure,
+    open_net,
+    read_epochs,
+)
+from anyfw.cli.regression import StandardizedMSELoss
+from anyfw.core.atomic import remove_stale
+from anyfw.core.errors import ConfigError, FileFormatError, MissingFileError, OutputError
+from anyfw.core.files import read_json
+from anyfw.data import Dataset
+from anyfw.data.catalog import KNOWN
+from anyfw.losses import CrossEntropyLoss
+from anyfw.train import Trainer
+from anyfw.train.run_folder import CONFIG, HISTORY, MODEL, RunFolder, checkpoints
+
+# What may differ between a run and its resumption: where, and what is shown.
+_FREE = ("data", "backend", "out", "progress", "resume", "overwrite", "json")
+
+
+@dataclass(frozen=True)
+class Options(build.Shape):
+    """Train a perceptron on DATA, keep it in a folder, and measure it on the test rows.
+
+    DATA is a known name (mnist, digits, moons, circles, spirals, blobs, curve), an .npz with
+    x_train y_train x_test y_test (or x y: 20 % of the rows are then held out for testing), or a
+    folder with MNIST's four idx files. Integer y make a classification, floating y a regression.
+    Sizes, class counts and scaling are read from the data.
+
+    examples:
+      anyfw train mnist
+      anyfw train digits --hidden 64 64 --dropout 0.2 --valid 0.1
+      anyfw train data.npz --epochs 50 --valid 0.1 --early-stopping 5 --out runs/mine
+      anyfw train --resume runs/mine
+
+    Args:
+        data: a known name, an .npz, or a folder of idx files.
+        optimizer: sgd, adam, adamw, rmsprop, adagrad.
+        lr: the highest learning rate of the schedule.
+        schedule: constant, onecycle, cosine, step (a tenth after each third of the epochs), exponential (down to
+            1 %), plateau (a tenth after 3 epochs without progress).
+        epochs: passes over the training rows.
+        batch_size: rows of a step.
+        seed: of initial weights, batch order, dropout and validation rows.
+        out: the folder of the run; a non-empty one is refused.
+        valid: the share of the training rows that is set aside, by class; the best epoch on them is kept.
+        early_stopping: stop after so many epochs without progress on the validation rows.
+        weight_decay: pull of the weights towards 0.
+        momentum: of sgd and rmsprop.
+        clip_norm: the largest norm of the gradient.
+        dtype: float32 or float64.
+        checkpoint_every: epoch, 500steps, 5min, or none.
+        keep: how many checkpoints stay.
+        resume: go on with a run that was interrupted, with the settings that it has.
+        overwrite: replace the run in the folder of --out.
+        progress: auto (a bar on a terminal, else lines), bar, lines, none.
+    """
+
+    data: Positional[Annotated[str | None, arg(metavar="DATA", help_behavior_hint="")]] = None
+    optimizer: Annotated[str, arg(metavar="NAME")] = "adam"
+    lr: Annotated[float, arg(metavar="RATE")] = 3e-3
+    schedule: Annotated[str, arg(metavar="NAME")] = "onecycle"
+    epochs: Annotated[int, arg(metavar="N")] = 5
+    batch_size: Annotated[int, arg(metavar="ROWS")] = 128
+    seed: Annotated[int, arg(metavar="N")] = 0
+    out: Annotated[
+        str | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/NAME, or the next free one)")
+    ] = None
+    valid: Annotated[float, arg(metavar="SHARE")] = 0.0
+    early_stopping: Annotated[int | None, arg(metavar="EPOCHS", help_behavior_hint="(default: off)")] = None
+    weight_decay: Annotated[float | None, arg(metavar="RATE", help_behavior_hint="(default: the optimizer's)")] = None
+    momentum: Annotated[float | None, arg(metavar="SHARE", help_behavior_hint="(default: the optimizer's)")] = None
+    clip_norm: Annotated[float | None, arg(metavar="NORM", help_behavior_hint="(default: off)")] = None
+    dtype: Annotated[str, arg(metavar="NAME")] = "float32"
+    checkpoint_every: Annotated[str, arg(metavar="WHEN")] = "epoch"
+    keep: Annotated[int, arg(metavar="N")] = 2
+    resume: Annotated[str | None, arg(metavar="RUN", help_behavior_hint="")] = None
+    overwrite: Annotated[bool, arg(help_behavior_hint="")] = False
+    backend: BackendName = None
+    progress: Annotated[str, arg(metavar="KIND")] = "auto"
+    json: Json = False
+
+
+class _Replacing(RunFolder):
+    """A folder whose earlier run goes at the moment the new one begins, and not before."""
+
+    def claim(self, trainer: Trainer) -> None:
+        if not self.claimed and self.path.is_dir():
+            remove_run(self.path)
+            self.claimed = True
+        super().claim(trainer)
+
+
+def run(options: Options) -> Result:
+    """Train anew, or go on with a run."""
+    progress_kind(options.progress)
+    if options.resume is not None:
+        if options.overwrite or options.out is not None:
+            raise ConfigError("--resume goes on in the run's own folder: leave out --out and --overwrite.")
+        return _resume(options, Path(options.resume))
+    if options.data is None:
+        raise ConfigError(
+            "DATA is missing: what to train on. For a start: anyfw train digits. More: anyfw train --help"
+        )
+    return _start(options, replace_run=options.overwrite)
+
+
+def _start(options: Options, *, replace_run: bool) -> Result:
+    assert options.data is not None
+    if options.epochs < 1:
+        raise ConfigError(f"--epochs: expected at least 1, got {options.epochs}.")
+    if options.early_stopping is not None and options.valid == 0.0:
+        raise ConfigError("--early-stopping needs rows to watch: add --valid 0.1.")
+    dataset = load_data(options.data)
+    folder = _free_folder(dataset.name) if options.out is None else Path(options.out)
+    backend = choose_backend(options.backend)
+    net, loss, metric = _net_and_loss(options, dataset)
+    lr = build.known("schedule", options.schedule, build.SCHEDULES)(options.lr, options.epochs)
+    trainer = Trainer(
+        net,
+        loss,
+        build.optimizer(
+            options.optimizer, net.parameters(), lr, weight_decay=options.weight_decay, momentum=options.momentum
+        ),
+        backend=backend,
+        dtype=options.dtype,
+        metrics=[metric],
+        seed=options.seed,
+        clip_norm=options.clip_norm,
+        out=folder,
+        checkpoint_every=None if options.checkpoint_every == "none" else options.checkpoint_every,
+        keep=options.keep,
+        early_stopping=options.early_stopping,
+        progress=progress_kind(options.progress),
+    )
+    net.metadata = {
+        "task": dataset.task,
+        "class_names": dataset.class_names,
+        "data": options.data,
+        "image_shape": dataset.image_shape,
+        "x_dtype": str(dataset.train[0].dtype),
+    }
+    arguments = {name: value for name, value in asdict(options).items() if name not in _FREE}
+    trainer.note = {"data": options.data, "arguments": arguments}
+    if replace_run:
+        trainer.folder = _Replacing(folder, options.keep)
+    note(f"{describe_net(net)} ({options.activation}, {options.dtype}) in {folder}")
+    train, valid = _rows(options, dataset)
+    return _fit(trainer, folder, dataset, train, valid, epochs=options.epochs, batch_size=options.batch_size)
+
+
+def _resume(options: Options, folder: Path) -> Result:
+    if folder.is_file():
+        raise ConfigError(f"--resume: expected the folder of a run, got the file {folder}.")
+    config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else None
+    if config is None:
+        if options.data is not None and (not folder.exists() or not any(folder.iterdir())):
+            note(f"{folder} holds no run yet: starting it.")
+            return _start(replace(options, out=str(folder)), replace_run=False)
+        hint = "" if folder.exists() else " Name DATA as well to start it."
+        raise MissingFileError(f"{folder}: no run to go on with: there is no {CONFIG}.{hint}")
+    stored = _stored(options, config, folder)
+    if not checkpoints(folder) and (folder / MODEL).is_file():
+        return _finished(stored, folder)
+    if not checkpoints(folder):
+        note(f"{folder}: no checkpoint was written yet; starting over.")
+        return _start(replace(stored, out=str(folder)), replace_run=True)
+    backend = choose_backend(options.backend)
+    trainer = Trainer.resume(folder, losses=LOSSES, backend=backend, progress=progress_kind(options.progress))
+    if trainer.plan is not None and trainer.plan.finished and (folder / MODEL).is_file():
+        return _finished(stored, folder)
+    assert stored.data is not None
+    dataset = load_data(stored.data)
+    note(f"{describe_net(trainer.net)} goes on after {trainer.step} steps, in epoch {trainer.epoch + 1}")
+    train, valid = _rows(stored, dataset)
+    return _fit(trainer, folder, dataset, train, valid)
+
+
+def _finished(stored: Options, folder: Path) -> Result:
+    note(f"{folder}: this run is finished; nothing is left to train.")
+    assert stored.data is not None
+    opened = open_net(str(folder), stored.backend)
+    epochs, seconds = read_epochs(folder)
+    return _report(opened, load_data(stored.data), folder, epochs or 0, seconds)
+
+
+def _stored(options: Options, config: Any, folder: Path) -> Options:
+    """The options of the run, with what may differ taken from `options`."""
+    own = {field.name for field in fields(Options)}
+    arguments = config.get("arguments") if isinstance(config, dict) else None
+    if not isinstance(arguments, dict) or not arguments.keys() <= own or not isinstance(config.get("data"), str):
+        raise FileFormatError(
+            f"{folder / CONFIG}: not written by this version of 'anyfw train'. "
+            f"In Python: Trainer.resume({str(folder)!r})."
+        )
+    arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
+    for name, value in arguments.items():
+        given = getattr(options, name)
+        if given not in (getattr(Options, name), value):
+            raise ConfigError(
+                f"--{name.replace('_', '-')} {given}: this run has {value}, and a resumed run keeps its settings. "
+                "Leave the option out, or start another run."
+            )
+    free = {name: getattr(options, name) for name in _FREE}
+    return Options(**{**arguments, **free, "data": options.data or config["data"]})
+
+
+def _fit(
+    trainer: Trainer,
+    folder: Path,
+    dataset: Dataset,
+    train: tuple[Any, ...],
+    valid: tuple[Any, ...] | None,
+    *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+) -> Result:
+    before = sum(trainer.history["seconds"]) if "seconds" in trainer.history else 0.0
+    started = time.perf_counter()
+    trainer.fit(train, valid, epochs=epochs, batch_size=batch_size)
+    seconds = before + time.perf_counter() - started
+    net = trainer.net
+    if trainer.best_state is not None:
+        net.load_state_dict(trainer.best_state)
+    opened = Opened(net, folder / MODEL, {}, trainer.epoch)
+    return _report(opened, dataset, folder, trainer.epoch, seconds, trainer.best.best_epoch if valid else None)
+
+
+def _report(
+    opened: Opened, dataset: Dataset, folder: Path, epochs: int, seconds: float, best_epoch: int | None = None
+) -> Result:
+    found = measure(opened, dataset)
+    backend = opened.net.backend.spec
+    out = {**found, "epochs": epochs, "seconds": seconds, "backend": backend, "data": dataset.name, "out": str(folder)}
+    if best_epoch is not None:
+        out["best_epoch"] = best_epoch
+    best = "" if best_epoch is None else f" (epoch {best_epoch} was the best)"
+    plural = "epoch" if epochs == 1 else "epochs"
+    lines = [
+        headline(found, dataset),
+        f"  trained     {epochs} {plural}{best} in {seconds:.1f} s on {backend}",
+        f"  model       {folder / MODEL}",
+        f"  next        anyfw predict {folder} {dataset.name if dataset.name in KNOWN else 'rows.npy'}",
+    ]
+    return Result("\n".join(lines), out)
+
+
+def _rows(options: Options, dataset: Dataset) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
+    if options.valid == 0.0:
+        return dataset.train, None
+    return data.split(
+        *dataset.train, fraction=options.valid, seed=options.seed, stratify=dataset.task == "classification"
+    )
+
+
+def _net_and_loss(options: Options, dataset: Dataset) -> tuple[Any, Any, str]:
+    made: dict[str, Any] = {"scale": dataset.scale, "shift": dataset.shift}
+    if dataset.task == "classification":
+        return build.perceptron(options, dataset.features, dataset.outputs, **made), CrossEntropyLoss(), "accuracy"
+    scale, shift = build.target_rescale(dataset.train[1])
+    made |= {"target_scale": scale, "target_shift": shift}
+    return build.perceptron(options, dataset.features, dataset.outputs, **made), StandardizedMSELoss(scale), "rmse"
+
+
+def _free_folder(name: str) -> Path:
+    plain = re.sub(r"[^\w.-]+", "_", name).strip(".") or "run"
+    number, folder = 1, Path("runs", plain)
+    while folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        number += 1
+        folder = Path("runs", f"{plain}-{number}")
+    return folder
+
+
+def remove_run(folder: Path) -> None:
+    """Delete a run's files, and nothing else.
+
+    Raises:
+        OutputError: there is something else in the folder.
+    """
+    remove_stale(folder)
+    own = [*checkpoints(folder), *(folder / name for name in (MODEL, HISTORY, CONFIG))]
+    others = sorted(path.name for path in folder.iterdir() if path not in own)
+    if others:
+        raise OutputError(
+            f"'{folder}' holds more than a run ({', '.join(others[:3])}): --overwrite deletes none of it. "
+            "Choose another folder."
+        )
+    for path in own:
+        path.unlink(missing_ok=True)
