@@ -586,3 +586,67 @@ LOSSES = (
         reductions=("mean", "sum", "batchmean"),
     ),
 )
+
+
+# OPTIMISERS: names, defaults and results are PyTorch's, so a row is a name and the arguments that both take.
+
+
+@dataclass(frozen=True)
+class OptimiserSpec:
+    """An optimiser, its arguments (PyTorch's too), and arguments that it refuses, with words of the message."""
+
+    name: str
+    arguments: dict[str, Any]
+    errors: tuple[tuple[dict[str, Any], str], ...] = ()
+
+    def __str__(self) -> str:
+        return "-".join([self.name, *(f"{name}={value}" for name, value in self.arguments.items())])
+
+
+_BAD_LR: tuple[tuple[dict[str, Any], str], ...] = tuple(
+    ({"lr": lr}, "expected lr to be a finite number") for lr in (-0.1, float("nan"), float("inf"), "fast", True, None)
+)
+_BAD_PENALTY: tuple[tuple[dict[str, Any], str], ...] = tuple(
+    ({name: -1e-3}, f"expected {name} to be") for name in ("weight_decay", "l1", "l2")
+)
+_BAD_BETAS: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"betas": (1.0, 0.9)}, "below 1"),
+    ({"betas": (0.9, -0.1)}, "each of betas"),
+    ({"betas": 0.9}, "two numbers"),
+    ({"eps": -1e-8}, "expected eps"),
+)
+
+OPTIMISERS = (
+    OptimiserSpec("SGD", {"lr": 0.1}, (*_BAD_LR, *_BAD_PENALTY)),
+    OptimiserSpec("SGD", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}, (({"momentum": -0.5}, "momentum"),)),
+    OptimiserSpec("SGD", {"lr": 0.05, "momentum": 0.9, "dampening": 0.3}, (({"dampening": -1}, "dampening"),)),
+    OptimiserSpec(
+        "SGD",
+        {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+        (({"momentum": 0.0}, "momentum above 0"), ({"dampening": 0.1}, "dampening 0")),
+    ),
+    OptimiserSpec("Adam", {}, (*_BAD_LR, *_BAD_PENALTY, *_BAD_BETAS)),
+    OptimiserSpec("Adam", {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.02}),
+    OptimiserSpec("Adam", {"lr": 0.01, "amsgrad": True, "weight_decay": 0.02}),
+    OptimiserSpec("AdamW", {"lr": 0.01}, (*_BAD_LR, *_BAD_PENALTY, *_BAD_BETAS)),
+    OptimiserSpec("AdamW", {"lr": 0.02, "weight_decay": 0.3, "amsgrad": True}),
+    OptimiserSpec(
+        "RMSprop",
+        {},
+        (*_BAD_LR, *_BAD_PENALTY, ({"alpha": 1.0}, "alpha"), ({"eps": -1.0}, "eps"), ({"momentum": -1.0}, "momentum")),
+    ),
+    OptimiserSpec("RMSprop", {"lr": 0.005, "alpha": 0.9, "momentum": 0.8, "weight_decay": 0.02}),
+    OptimiserSpec("RMSprop", {"lr": 0.005, "momentum": 0.5, "centered": True, "weight_decay": 0.02}),
+    OptimiserSpec(
+        "Adagrad",
+        {},
+        (
+            *_BAD_LR,
+            *_BAD_PENALTY,
+            ({"lr_decay": -1.0}, "lr_decay"),
+            ({"initial_accumulator_value": -1.0}, "initial_accumulator_value"),
+            ({"eps": -1.0}, "eps"),
+        ),
+    ),
+    OptimiserSpec("Adagrad", {"lr": 0.1, "lr_decay": 0.05, "weight_decay": 0.02, "initial_accumulator_value": 0.1}),
+)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfw.core import init
-from anyfw.core.arrays import Array, dtype_name
+from anyfw.core.arrays import Array, dtype_name, namespace
 from anyfw.core.backend import Backend, backend_of
 from anyfw.core.errors import ShapeError, UndrawnError
 from anyfw.core.random import Stream, Word
@@ -61,12 +61,18 @@ class Stored:
         values = self.initializer(self.shape, Stream(seed, stream))
         if np.shape(values) != self.shape:
             raise ShapeError(f"The initialiser was asked for shape {self.shape} and gave {np.shape(values)}.")
-        self._data, self.assigned = np.asarray(values), False
+        if self._data is None:
+            self._data = np.asarray(values)
+        else:
+            # Into the place that it has: packed vectors hold views of it.
+            self.data = values
+        self.assigned = False
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy stands alone: views into a packed vector would point into the original's.
         state = vars(self).copy()
-        state["_data"] = None if self._data is None else self._data + 0
+        # Not `data + 0`: NumPy would make a number of a 0-d array, which no `+=` changes.
+        state["_data"] = None if self._data is None else namespace(self._data).asarray(self._data, copy=True)
         return state
 
     def __repr__(self) -> str:
@@ -109,12 +115,36 @@ class Parameter(Stored):
         trainable: bool = True,
     ) -> None:
         super().__init__(shape, initializer)
-        self.decay = decay
-        self.trainable = trainable
+        self._decay = decay
+        self._trainable = trainable
         self.pack: Pack | None = None
         self.start = 0
         self._grad: Array | None = None
         self._written = False
+
+    @property
+    def decay(self) -> bool:
+        """Whether weight decay and the L1 and L2 penalties act on it."""
+        return self._decay
+
+    @decay.setter
+    def decay(self, value: bool) -> None:
+        self._decay = value
+        self._changed()
+
+    @property
+    def trainable(self) -> bool:
+        """Whether it is learnt at all."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = value
+        self._changed()
+
+    def _changed(self) -> None:
+        if self.pack is not None:
+            self.pack.changes += 1
 
     @property
     def size(self) -> int:
@@ -163,12 +193,14 @@ class Pack:
     Attributes:
         members: the parameters, in runs: trainable with decay, trainable without, frozen.
         data: all values, shape (size,); every member's `data` is a view of it.
+        changes: grows when a member moves elsewhere or its flags are set, so that an optimiser asks once per step.
     """
 
     def __init__(self, members: Sequence[Parameter], backend: Backend, dtype: str) -> None:
         self.members = tuple(sorted(members, key=lambda p: (not p.trainable, not p.decay)))
         self.backend = backend
         self.dtype = dtype
+        self.changes = 0
         self.starts: dict[int, int] = {}
         size = 0
         for parameter in self.members:
@@ -217,17 +249,19 @@ def pack(parameters: Iterable[Parameter], backend: Backend | None = None, dtype:
         return
     for parameter in packed.members:
         view = packed.view(packed.data, parameter)
-        view[...] = _moved(parameter.data, backend, dtype)
+        view[...] = moved(parameter.data, backend, dtype)
         if parameter._written and parameter._grad is not None:
             grad_view = packed.view(packed.grad, parameter)
-            grad_view[...] = _moved(parameter._grad, backend, dtype)
+            grad_view[...] = moved(parameter._grad, backend, dtype)
             parameter._grad = grad_view
         else:
             parameter._grad, parameter._written = None, False
+        parameter._changed()
         parameter._data, parameter.pack, parameter.start = view, packed, packed.starts[id(parameter)]
 
 
-def _moved(x: Array, backend: Backend, dtype: str) -> Array:
+def moved(x: Array, backend: Backend, dtype: str) -> Array:
+    """X itself where it is there already in that dtype, else a copy by way of the host."""
     if backend.owns(x) and dtype_name(x) == dtype:
         return x
     return backend.asarray(to_host(x), dtype)

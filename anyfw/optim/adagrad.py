@@ -1,0 +1,56 @@
+"""Adagrad."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from anyfw.core.arrays import Array, namespace
+from anyfw.core.parameter import Parameter
+from anyfw.ops import update as ops
+from anyfw.optim.base import Group, Optimizer
+from anyfw.optim.schedule import Schedule
+
+
+class Adagrad(Optimizer):
+    """w = w - lr g / (sqrt(s) + eps), with s the sum of all g^2 so far.
+
+    Args:
+        lr_decay: divides lr by 1 + lr_decay * (steps done).
+        weight_decay: adds weight_decay * w to the gradient.
+        initial_accumulator_value: where s starts.
+        eps: keeps the quotient finite.
+
+    Raises:
+        ConfigError: a hyperparameter out of range.
+
+    Source: Duchi et al., JMLR 12, 2011.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter] | Iterable[Group],
+        lr: float | Schedule = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+        *,
+        l1: float = 0.0,
+        l2: float = 0.0,
+    ) -> None:
+        options = {"lr_decay": lr_decay, "initial_accumulator_value": initial_accumulator_value, "eps": eps}
+        super().__init__(parameters, lr, weight_decay=weight_decay, l1=l1, l2=l2, **options)
+
+    def check(self, options: dict[str, Any]) -> None:
+        """As the base."""
+        super().check(options)
+        for name in ("lr_decay", "initial_accumulator_value", "eps"):
+            self.number(options, name)
+
+    def init_state(self, data: Array, /, **options: Any) -> dict[str, Array]:
+        """The sum of squares."""
+        return {"sum": namespace(data).zeros_like(data) + options["initial_accumulator_value"]}
+
+    def update(self, data: Array, grad: Array, state: dict[str, Array], /, **options: Any) -> None:
+        """One step."""
+        del options["initial_accumulator_value"]
+        ops.adagrad_(data, grad, state["sum"], **options)
