@@ -83,6 +83,9 @@ class Layer(ABC):
         layer._saved = []
         return layer
 
+    def __init__(self) -> None:
+        """Take nothing: without this, a layer without arguments would swallow any."""
+
     def __init_subclass__(cls, **kwargs: object) -> None:
         # The first use of a net draws and places it, and each outermost pass in training counts: both must happen
         # however the net is entered, also through a layer of the user's, so `forward` itself is the door.
@@ -241,8 +244,8 @@ class Layer(ABC):
         # Names every layer by its path and makes them share one record, with this layer as the outermost.
         shared = self._shared if self._outermost and self._shared else Shared()
         for path, layer in self.named_layers():
-            layer._shared, layer._path, layer._outermost = shared, _join("net", path), False
-        self._outermost = True
+            # `_shared` last: a thread that sees it must find the rest in place.
+            layer._outermost, layer._path, layer._shared = layer is self, _join("net", path), shared
         return shared
 
     def _place(self, backend: Backend | None, dtype: str | None) -> None:
@@ -264,7 +267,8 @@ class Layer(ABC):
         shared.rewind(shared.forwards)
 
     def _enter(self, x: Array, train: bool) -> None:
-        if self._shared is None:
+        # Without a backend another thread is just placing the net: wait for it.
+        if self._shared is None or self._shared.backend is None:
             with _first_use:
                 if self._shared is None:
                     self._bind()
