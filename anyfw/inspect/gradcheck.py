@@ -165,7 +165,8 @@ def gradcheck_loss(
 
     value, dy = run(point)
     row = _compare("y", value_of, point, _values(dy), abs(float(to_host(value))), seed)
-    return GradcheckResult(type(loss).__name__, (row,), tolerance)
+    subject = getattr(loss, "__name__", type(loss).__name__)
+    return GradcheckResult(subject, (row,), tolerance)
 
 
 def _backend_for(layer: Layer | None, x: Array) -> Backend:
