@@ -199,6 +199,9 @@ def test_graph_of_branches(net, n_boxes, n_lines, signs):
         assert axis.get_xlim()[0] <= one.x0 < one.x1 <= axis.get_xlim()[1]
         assert axis.get_ylim()[0] <= one.y0 < one.y1 <= axis.get_ylim()[1]
         assert not any(one.overlaps(other) for other in extents[i + 1 :])
+    for circle in (patch for patch in axis.patches if hasattr(patch, "radius")):
+        (x, y), r = circle.center, circle.radius
+        assert not any(b.x0 < x + r and x - r < b.x1 and b.y0 < y + r and y - r < b.y1 for b in extents)
 
 
 def test_graph_of_a_layer_of_the_users():
