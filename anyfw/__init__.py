@@ -6,7 +6,7 @@ The names are handed on lazily (PEP 562), so that the command line can act befor
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from anyfw.core.version import __version__
 
 if TYPE_CHECKING:
     from anyfw import core, data, inspect, lesson, losses, metrics, nn, optim
@@ -35,6 +35,7 @@ __all__ = [
     "Layer",
     "Parameter",
     "Trainer",
+    "__version__",
     "core",
     "data",
     "get_backend",

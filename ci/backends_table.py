@@ -41,7 +41,9 @@ def row(name: str) -> str:
     else:
         backend = get_backend(name)
         counts = [
-            share(nn.Layer, nn.__all__, [spec.name.split()[0] for spec in specs.LAYERS if runs(layer, backend, spec)], nn),
+            share(
+                nn.Layer, nn.__all__, [spec.name.split()[0] for spec in specs.LAYERS if runs(layer, backend, spec)], nn
+            ),
             share(
                 losses.Loss,
                 losses.__all__,

@@ -29,7 +29,9 @@ def test_order_explicit_then_block_then_environment_then_auto(monkeypatch):
 def test_one_place_is_one_object():
     assert get_backend("numpy") is get_backend("numpy:cpu")
     assert get_backend("strict") is get_backend("strict:CPU_DEVICE")
-    assert copy.deepcopy(get_backend("numpy")) is pickle.loads(pickle.dumps(get_backend("numpy"))) is get_backend("numpy")
+    assert (
+        copy.deepcopy(get_backend("numpy")) is pickle.loads(pickle.dumps(get_backend("numpy"))) is get_backend("numpy")
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,9 @@ def test_third_parties_come_through_the_entry_point_group(monkeypatch):
 
     point = SimpleNamespace(name="mine", load=lambda: Mine)
     wrong = SimpleNamespace(name="wrong", load=lambda: dict)
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [point, wrong] if group == "anyfw.backends" else [])
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points", lambda group: [point, wrong] if group == "anyfw.backends" else []
+    )
     monkeypatch.setattr(core, "_opened", {})
     assert get_backend("mine").spec == "mine"
     with pytest.raises(BackendError, match="no subclass"):

@@ -42,7 +42,9 @@ def modules_after(code):
 
 def test_the_import_is_light():
     assert "numpy" not in modules_after("import anyfw")
-    loaded = modules_after("import anyfw; anyfw.nn, anyfw.optim, anyfw.losses, anyfw.Trainer, anyfw.get_backend('numpy')")
+    loaded = modules_after(
+        "import anyfw; anyfw.nn, anyfw.optim, anyfw.losses, anyfw.Trainer, anyfw.get_backend('numpy')"
+    )
     heavy = {"torch", "cupy", "rich", "tyro", "safetensors", "matplotlib", "array_api_strict", "array_api_compat.numpy"}
     assert not heavy & loaded
 

@@ -317,13 +317,11 @@ def test_the_environment_caps_a_run(monkeypatch, variable, value, steps):
 
 
 def test_a_non_finite_loss_names_epoch_and_batch():
-    with pytest.raises(NonFiniteError, match=r"epoch \d+, batch \d+"):
-        net = nn.Sequential(nn.Linear(6, 1))
-        x = rows()[0]
-        with np.errstate(all="ignore"):
-            Trainer(net, losses.MSELoss(), optim.SGD(net.parameters(), lr=1e6), progress=False).fit(
-                (x, x[:, :1]), epochs=20
-            )
+    net = nn.Sequential(nn.Linear(6, 1))
+    x = rows()[0]
+    coach = Trainer(net, losses.MSELoss(), optim.SGD(net.parameters(), lr=1e6), progress=False)
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match=r"epoch \d+, batch \d+"):
+        coach.fit((x, x[:, :1]), epochs=20)
 
 
 def test_predict_says_what_the_loss_means():

@@ -79,12 +79,14 @@ class Layer(ABC):
     _saved: list[tuple[Any, ...]]
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:  # noqa: ARG004 - the constructor's, unused here
+        """Give every layer its stack, whether or not its class calls `super().__init__()`."""
         layer = super().__new__(cls)
         layer._saved = []
         return layer
 
     def __init__(self) -> None:
-        """Take nothing: without this, a layer without arguments would swallow any."""
+        # Without it a layer without arguments would swallow any, since `__new__` takes all.
+        return
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         # The first use of a net draws and places it, and each outermost pass in training counts: both must happen
@@ -106,6 +108,7 @@ class Layer(ABC):
         self.backward(dy)
 
     def __call__(self, x: Array, /, *, train: bool = False) -> Array:
+        """Do as `forward`: net(x) is inference."""
         return self.forward(x, train=train)
 
     # What backward needs
@@ -352,7 +355,7 @@ class Layer(ABC):
             stored.data = values[path]
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the net as one safetensors file: parameters by PyTorch's names, the layer tree and `metadata` as JSON."""
+        """Write one safetensors file: parameters by PyTorch's names, the layer tree and `metadata` as JSON."""
         from anyfw.core.files import save_model
 
         save_model(path, self.config(), self.state_dict(), self.metadata)

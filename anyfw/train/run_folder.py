@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from anyfw.core.errors import ConfigError, OutputError
 from anyfw.core.files import remove_stale, save_model, write_json
+from anyfw.core.version import __version__
 
 if TYPE_CHECKING:
     from anyfw.train.trainer import Trainer
@@ -118,11 +119,9 @@ def checkpoints(folder: Path) -> list[Path]:
 
 def describe(trainer: "Trainer") -> dict[str, Any]:
     """What config.json and a checkpoint tell of a run: enough to rebuild its trainer."""
-    import anyfw
-
     stopping = trainer.early_stopping
     return {
-        "anyfw": anyfw.__version__,
+        "anyfw": __version__,
         "net": trainer.net.config(),
         "loss": trainer.loss.config(),
         "optimizer": trainer.optimizer.config(),

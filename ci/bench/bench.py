@@ -101,7 +101,9 @@ def describe_machine() -> dict[str, str]:
 
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    model = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
     libraries = {name: installed(name) for name in ("numpy", "torch")}
     return {"processor": model, "cores": str(os.cpu_count()), "python": platform.python_version(), **libraries} | {
         "date": date.today().isoformat()
