@@ -59,6 +59,15 @@ def test_a_named_backend_that_cannot_work_says_how_to_mend_it(monkeypatch):
     assert isinstance(caught.value, RuntimeError)
 
 
+@pytest.mark.parametrize(("name", "package"), [("torch", "torch"), ("strict", "array_api_strict")])
+def test_a_backend_whose_library_is_missing_says_what_to_install(monkeypatch, name, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"anyfw.backends.{name}", raising=False)
+    monkeypatch.setattr(core, "_opened", {})
+    with pytest.raises(BackendError, match="pip install"):
+        get_backend(name)
+
+
 def test_auto_takes_the_cpu_loudly_where_cupy_is_broken(monkeypatch, caplog):
     broken = core.Diagnosis("cupy", True, "14", (), False, "no driver", "install the driver")
     real = core.backend_class

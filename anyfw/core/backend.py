@@ -22,6 +22,13 @@ from anyfw.core.arrays import Array, DType, Namespace
 from anyfw.core.errors import BackendError, UnknownNameError
 
 BUILT_IN = ("numpy", "cupy", "torch", "strict")
+# How to get the library of a backend whose module imports it at once, and so cannot say it itself.
+INSTALL = {
+    "numpy": "pip install 'numpy>=2.1'",
+    "cupy": "pip install 'anyfw[cuda12]'",
+    "torch": "pip install 'anyfw[torch]'",
+    "strict": "pip install 'array-api-strict>=2.4'",
+}
 ENTRY_POINTS = "anyfw.backends"
 
 _log = logging.getLogger("anyfw")
@@ -238,9 +245,13 @@ def backend_class(name: str) -> type[Backend]:
 
     Raises:
         UnknownNameError: no such backend.
+        BackendError: its array library cannot be imported.
     """
     if name in BUILT_IN:
-        found = importlib.import_module(f"anyfw.backends.{name}").Backend
+        try:
+            found = importlib.import_module(f"anyfw.backends.{name}").Backend
+        except ImportError as error:
+            raise BackendError(f"Backend '{name}' cannot work: {_first_line(error)}. Fix: {INSTALL[name]}") from error
     else:
         from importlib.metadata import entry_points
 

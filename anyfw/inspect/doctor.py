@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import anyfw
-from anyfw.core.backend import BUILT_IN, Diagnosis, backend_class, backend_names, choose
+from anyfw.core.backend import BUILT_IN, INSTALL, Diagnosis, backend_class, backend_names, choose
 from anyfw.data.mnist import cache_folder
 from anyfw.inspect.blas import Blas, Cpu, blas, cpu
 
@@ -36,12 +36,6 @@ SETTINGS = (
     "CUPY_TF32",
 )
 # The packages by whose absence a backend's own module cannot be imported, and what brings them.
-_BRING = {
-    "cupy": "pip install 'anyfw[cuda12]' (or 'anyfw[cuda13]', the CUDA version that nvidia-smi shows)",
-    "torch": "pip install 'anyfw[torch]'",
-    "strict": "pip install 'array-api-strict>=2.4'",
-    "numpy": "pip install 'numpy>=2.1'",
-}
 _WIDTH = 96
 
 
@@ -162,9 +156,10 @@ def _diagnose(name: str) -> Diagnosis:
     try:
         diagnosis: object = backend_class(name).diagnose()
     except (Exception, SystemExit) as error:  # a third party's backend may raise anything
-        if name in BUILT_IN and isinstance(error, ModuleNotFoundError):
-            return Diagnosis(name, False, None, (), False, f"{error.name} is not installed", _BRING[name])
-        fix = _BRING.get(name) or f"update or uninstall the package that publishes the backend {name!r}"
+        cause = error.__cause__
+        if name in BUILT_IN and isinstance(cause, ModuleNotFoundError):
+            return Diagnosis(name, False, None, (), False, f"{cause.name} is not installed", INSTALL[name])
+        fix = INSTALL.get(name) or f"update or uninstall the package that publishes the backend {name!r}"
         return Diagnosis(name, True, None, (), False, _words(error), fix)
     if not isinstance(diagnosis, Diagnosis):
         problem = f"its diagnose() gave {type(diagnosis).__name__}, not a Diagnosis"
