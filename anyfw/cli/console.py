@@ -10,9 +10,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from textwrap import fill
 from types import ModuleType
 from typing import Annotated, Any
 
+import numpy as np
 import tyro
 from tyro.conf import arg
 
@@ -67,11 +69,13 @@ def run_command(module: ModuleType, command: str, arguments: Sequence[str]) -> i
             options = tyro.cli(
                 module.Options,
                 prog=f"anyfw {command}",
-                description=inspect.cleandoc(module.Options.__doc__).partition("\n\nArgs:")[0],
+                description=_description(module.Options.__doc__),
                 args=widths_last(arguments),
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
             )
-            result: Result = module.run(options)
+            # What overflows becomes NaN, and a loss of NaN is an error of its own.
+            with np.errstate(all="ignore"):
+                result: Result = module.run(options)
         print(json.dumps(_finite(result.data), ensure_ascii=False) if options.json else result.text)
         return result.code
     except AnyfwError as error:
@@ -114,6 +118,13 @@ def _notes_shown() -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+def _description(docstring: str) -> str:
+    # tyro joins the lines of a paragraph, to a very long one, unless they are indented.
+    paragraphs = inspect.cleandoc(docstring).partition("\n\nArgs:")[0].split("\n\n")
+    wrapped = (text if text.startswith("examples:") else fill(text, 80, subsequent_indent="  ") for text in paragraphs)
+    return "\n\n".join(wrapped)
 
 
 class _Notes(logging.Handler):

@@ -61,7 +61,7 @@ LOSSES: Mapping[str, tuple[Callable[[], losses.Loss], Callable[[Values], Values]
 
 @dataclass(frozen=True)
 class Options:
-    """Compare the gradients of every layer and loss, or of a trained network, with finite differences, in float64.
+    """Compare gradients with finite differences, in float64: of all layers and losses, or of a net.
 
     Exit code 1: a gradient is wrong.
 

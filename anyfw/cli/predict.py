@@ -101,8 +101,13 @@ def read_rows(name: str) -> Rows:
 
 def _read_npy(path: Path) -> Rows:
     try:
+        with path.open("rb") as file:
+            if file.read(6) != b"\x93NUMPY":
+                raise FileFormatError(f"{path}: not an .npy file, whatever its name says.")
         # Mapped: the size of the file is held against what the header announces before any memory is taken.
         return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    except FileFormatError:
+        raise
     except OSError as error:
         raise MissingFileError(f"{path}: cannot be read ({error.strerror or error}).") from error
     except (ValueError, TypeError, EOFError, OverflowError, SyntaxError) as error:

@@ -13,7 +13,7 @@ from anyfw.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class Options:
-    """Print each layer's output of a forward pass and each delta of the backward pass, with their formulas.
+    """Print every output of a forward pass and every delta of the backward pass, with its formula.
 
     Without a model: a small net with short numbers, to follow by hand.
 

@@ -1,6 +1,7 @@
 """`anyfw train`: from a data set to a model file and its test result, in one command."""
 
 import re
+import shlex
 import time
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -34,6 +35,8 @@ from anyfw.train.run_folder import CONFIG, HISTORY, MODEL, RunFolder, checkpoint
 
 # What may differ between a run and its resumption: where, and what is shown.
 _FREE = ("data", "backend", "out", "progress", "resume", "overwrite", "json")
+# Fewer steps than this hardly ever train a network to its end.
+_FEW_STEPS = 300
 
 
 @dataclass(frozen=True)
@@ -129,11 +132,12 @@ def _start(options: Options, *, replace_run: bool) -> Result:
         raise ConfigError(f"--epochs: expected at least 1, got {options.epochs}.")
     if options.early_stopping is not None and options.valid == 0.0:
         raise ConfigError("--early-stopping needs rows to watch: add --valid 0.1.")
+    lr = build.known("schedule", options.schedule, build.SCHEDULES)(options.lr, options.epochs)
+    build.perceptron(options, 1, 1)  # what it refuses, it refuses before the data are loaded
+    backend = choose_backend(options.backend)
     dataset = load_data(options.data)
     folder = _free_folder(dataset.name) if options.out is None else Path(options.out)
-    backend = choose_backend(options.backend)
     net, loss, metric = _net_and_loss(options, dataset)
-    lr = build.known("schedule", options.schedule, build.SCHEDULES)(options.lr, options.epochs)
     trainer = Trainer(
         net,
         loss,
@@ -241,11 +245,19 @@ def _fit(
     if trainer.best_state is not None:
         net.load_state_dict(trainer.best_state)
     opened = Opened(net, folder / MODEL, {}, trainer.epoch)
-    return _report(opened, dataset, folder, trainer.epoch, seconds, trainer.best.best_epoch if valid else None)
+    best_epoch = trainer.best.best_epoch if valid else None
+    return _report(opened, dataset, folder, trainer.epoch, seconds, best_epoch=best_epoch, steps=trainer.step)
 
 
 def _report(
-    opened: Opened, dataset: Dataset, folder: Path, epochs: int, seconds: float, best_epoch: int | None = None
+    opened: Opened,
+    dataset: Dataset,
+    folder: Path,
+    epochs: int,
+    seconds: float,
+    *,
+    best_epoch: int | None = None,
+    steps: int | None = None,
 ) -> Result:
     found = measure(opened, dataset)
     backend = opened.net.backend.spec
@@ -258,9 +270,15 @@ def _report(
         headline(found, dataset),
         f"  trained     {epochs} {plural}{best} in {seconds:.1f} s on {backend}",
         f"  model       {folder / MODEL}",
-        f"  next        anyfw predict {folder} {dataset.name if dataset.name in KNOWN else 'rows.npy'}",
+        f"  next        {_advice(opened.data or dataset.name, folder, epochs, steps)}",
     ]
     return Result("\n".join(lines), out)
+
+
+def _advice(name: str, folder: Path, epochs: int, steps: int | None) -> str:
+    if steps is not None and steps < _FEW_STEPS:
+        return f"{steps} steps are few: anyfw train {shlex.quote(name)} --epochs {10 * epochs}"
+    return f"anyfw predict {shlex.quote(str(folder))} {name if name in KNOWN else 'rows.npy'}"
 
 
 def _rows(options: Options, dataset: Dataset) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
