@@ -15,52 +15,9 @@ from anyfw.core.arrays import Array, dtype_name, is_floating
 from anyfw.core.backend import Backend, backend_of, get_backend
 from anyfw.core.errors import BackwardError, ConfigError, PlacementError, ShapeError
 from anyfw.core.parameter import Buffer, Parameter, Stored, pack, to_host
+from anyfw.core.shared import Shared
 
 _first_use = threading.RLock()
-
-
-class Shared:
-    """What all layers of one net share: where it is, its seed, and how often it has run forward in training.
-
-    Attributes:
-        seed: of the initial weights and of every random layer's key.
-        backend, dtype: where the net was placed, None before that.
-        forwards: the number of outermost `forward(train=True)` calls so far; saved in checkpoints.
-    """
-
-    def __init__(self) -> None:
-        self.seed = 0
-        self.backend: Backend | None = None
-        self.dtype: str | None = None
-        self.forwards = 0
-        self._tick: Array | None = None
-        self._uses: dict[int, int] = {}
-
-    @property
-    def tick(self) -> Array:
-        """`forwards` as a 0-d int64 array on the device, where random layers read it without a copy."""
-        if self._tick is None:
-            assert self.backend is not None
-            self._tick = self.backend.asarray(np.asarray(self.forwards), "int64")
-        return self._tick
-
-    def advance(self) -> None:
-        """Count one outermost forward pass in training."""
-        self.forwards += 1
-        self._uses.clear()
-        if self._tick is not None:
-            self._tick += 1
-
-    def rewind(self, forwards: int) -> None:
-        """Set the count, as when a checkpoint is loaded."""
-        self.forwards = forwards
-        self._tick = None
-
-    def use(self, layer: "Layer") -> int:
-        """How often this layer was used before within the present forward pass."""
-        n = self._uses.get(id(layer), 0)
-        self._uses[id(layer)] = n + 1
-        return n
 
 
 class Layer(ABC):
