@@ -93,7 +93,7 @@ def test_version_and_help_load_no_numpy():
         assert f"\n  {command} " in found.stdout
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "lab"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_each_command_has_examples_and_json(cli, command):
     out, err = cli(command, "--help")
     assert re.search(rf"examples:\n.*\banyfw {command}", out)
@@ -549,6 +549,28 @@ def test_doctor(cli, ask, monkeypatch):
     assert ask("doctor")["ok"]
     monkeypatch.setenv("ANYFW_BACKEND", "cuppy")
     assert "cuppy" in cli("doctor", code=1)[0]
+
+
+def test_lab_hands_its_options_on_and_prints_the_answers(cli, ask, monkeypatch):
+    from anyfw.core.backend import get_backend
+    from anyfw.report import lab
+
+    asked = []
+
+    def run(out, **options):
+        asked.append((out, options, get_backend().spec))
+        return {"answers": {"layers": {"question": "Are two needed?", "answer": "Yes."}}, "seconds": 1.0}
+
+    monkeypatch.setattr(lab, "run", run)
+    out, _ = cli(
+        "lab", "digits", "--quick", "--out", "there", "--seed", "3", "--progress", "none", "--backend", "strict"
+    )
+    assert "Are two needed?\n  Yes.\n" in out
+    assert "index.html" in out
+    options = {"seed": 3, "quick": True, "epochs": None, "data": "digits", "progress": False}
+    assert asked == [("there", options, "strict")]
+    assert ask("lab")["answers"]["layers"]["answer"] == "Yes."
+    assert asked[1][:2] == ("runs/lab", {"seed": 0, "quick": False, "epochs": None, "data": None, "progress": True})
 
 
 # Streams
