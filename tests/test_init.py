@@ -110,6 +110,12 @@ def test_orthogonal_rows_or_columns(shape):
     np.testing.assert_allclose(gram, np.eye(len(gram)), atol=1e-14)
 
 
+def test_orthogonal_draws_favour_no_direction():
+    # Without the signs of R, LAPACK's first column points away from its input each time.
+    corner = [init.orthogonal((3, 3), Stream(seed, ("test",)))[0, 0] for seed in range(300)]
+    assert abs(np.mean(corner)) < 4 * math.sqrt(1 / 3 / 300)
+
+
 @pytest.mark.parametrize(("spec", "value"), [("zeros", 0.0), ("ones", 1.0), (0.25, 0.25), (3, 3.0)])
 def test_constants(spec, value):
     state = nn.Linear(3, 2, weight_init=spec, bias_init=spec).state_dict()
@@ -201,6 +207,26 @@ def test_assigned_and_loaded_values_are_never_redrawn():
     net.load_state_dict({name: np.ones_like(value) for name, value in net.state_dict().items()})
     net.init(3)
     assert {value for array in net.state_dict().values() for value in np.unique(array)} == {1.0}
+
+
+def test_a_shared_layer_is_drawn_once_at_its_first_place():
+    def shared():
+        layer = nn.Linear(3, 3)
+        return nn.Sequential(layer, nn.Tanh(), layer)
+
+    used, drawn = shared().to("numpy"), shared().init(0)
+    for net in (used, drawn):
+        assert (net.state_dict()["0.weight"] == nn.Sequential(nn.Linear(3, 3)).init(0).state_dict()["0.weight"]).all()
+
+
+def test_values_are_assigned_and_drawn_before_any_backend_is_open(monkeypatch):
+    monkeypatch.setattr("anyfw.core.backend._opened", {})
+    layer = nn.Linear(1, 2)
+    for value in (1.0, 2.0):
+        layer.weight.data = np.full((2, 1), value)
+    layer.bias.draw(0, "a")
+    layer.bias.draw(0, "b")
+    assert layer.weight.data.tolist() == [[2.0], [2.0]]
 
 
 def test_init_keeps_the_place():

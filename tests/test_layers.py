@@ -171,6 +171,42 @@ def test_a_wrong_feature_count_names_the_path(layer, width):
         net(np.ones((2, 5), dtype=np.float32))
 
 
+# Rescale
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "int32"])
+@pytest.mark.parametrize("scale", [1 / 255, [1 / 255, 0.5, -3.0]], ids=["number", "features"])
+def test_integers_are_rescaled_in_the_dtype_of_the_net(scale, dtype, backend):
+    x = np.array([[0, 127, 255], [1, 2, 3]])
+    for net_dtype in ("float32", "float64") if backend.has_float64 else ("float32",):
+        net = nn.Sequential(nn.Rescale(scale, -0.5), nn.Linear(3, 2)).to(backend, net_dtype)
+        y = net[0](backend.asarray(x, dtype))
+        assert backend.dtype_name(y.dtype) == net_dtype
+        expected = x * np.array(scale).astype(net_dtype) - 0.5
+        np.testing.assert_allclose(backend.to_numpy(y), expected, rtol=1e-6 if net_dtype == "float32" else 1e-15)
+        net.forward(backend.asarray(x, dtype), train=True)
+        net.accumulate(backend.asarray(np.ones((2, 2)), net_dtype))
+
+
+def test_the_constants_of_rescale_move_with_the_net(backend):
+    layer, x = nn.Rescale([0.1, 0.2, 0.3]), np.ones((1, 3))
+    for place, dtype in (("numpy", "float32"), (backend, "float32"), ("numpy", "float64")):
+        layer.to(place, dtype)
+        y = layer(layer.backend.asarray(x, dtype))
+        assert layer.backend.dtype_name(y.dtype) == dtype
+        expected = np.array([[0.1, 0.2, 0.3]]).astype(dtype)
+        np.testing.assert_array_equal(layer.backend.to_numpy(y), expected)
+    assert layer.state_dict() == {}
+
+
+def test_rescale_takes_arrays_and_describes_them_exactly():
+    scale = np.random.default_rng(0).normal(size=7)
+    layer = nn.Rescale(scale, scale.astype("float32"))
+    again = nn.from_config(json.loads(json.dumps(layer.config())))
+    assert again.scale == tuple(scale.tolist())
+    assert again.shift == tuple(scale.astype("float32").tolist())
+
+
 # Against PyTorch
 
 

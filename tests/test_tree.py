@@ -9,6 +9,7 @@ import pytest
 
 from anyfw import nn
 from anyfw.core.errors import BackwardError, ConfigError, FileFormatError, UnknownNameError
+from anyfw.inspect.gradcheck import gradcheck
 
 X = np.arange(6.0).reshape(2, 3) / 6
 
@@ -43,6 +44,23 @@ def test_a_shared_layer_has_one_set_of_parameters_and_the_sum_of_gradients():
     np.testing.assert_allclose(net[0].weight.grad, apart[0].weight.grad + apart[2].weight.grad, rtol=1e-14)
     with pytest.raises(BackwardError):
         net.backward(dy)
+
+
+@pytest.mark.parametrize("combine", ["add", "concatenate"])
+def test_a_layer_may_stand_in_several_branches(combine):
+    layer = nn.Sequential(nn.Linear(3, 3), nn.Tanh())
+    branches = [nn.Sequential(nn.Rescale(scale), layer) for scale in (1.0, -2.0, 3.0)]
+    net = nn.Parallel(*branches, combine=combine)
+    assert gradcheck(net, X).ok
+    y = net.to("numpy", "float64").forward(X, train=True)
+    dy = np.cos(np.arange(y.size)).reshape(y.shape)
+    net.backward(dy)
+    gradient = layer[0].weight.grad.copy()
+    net.zero_grad()
+    net.forward(X, train=True)
+    net.accumulate(dy)
+    np.testing.assert_allclose(layer[0].weight.grad, gradient, rtol=1e-12)
+    assert gradcheck(nn.Residual(*branches[:2]), X).ok
 
 
 def test_a_shared_layer_is_described_and_copied_as_one():

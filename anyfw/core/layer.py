@@ -145,8 +145,11 @@ class Layer(ABC):
             shared = self._bind()
             shared.seed = seed
             shared.rewind(0)
+            drawn: set[int] = set()
             for path, stored in self._named_stored():
-                if not stored.assigned:
+                # A shared one is drawn at its first place, as by the first use.
+                if not stored.assigned and id(stored) not in drawn:
+                    drawn.add(id(stored))
                     stored.draw(seed, "init", path)
             self._place(shared.backend, shared.dtype)
         return self

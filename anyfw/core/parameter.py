@@ -45,6 +45,9 @@ class Stored:
             raise ShapeError(f"Expected values of shape {self.shape}, got {host.shape}.")
         if self._data is None:
             self._data = host.copy()
+        elif isinstance(self._data, np.ndarray):
+            # Also where it waits to be placed, and no backend is open yet.
+            self._data[...] = host
         else:
             backend = backend_of(self._data)
             assert backend is not None

@@ -120,9 +120,6 @@ class Rescale(Fixed):
         """None: there is nothing to look for among thousands of numbers."""
         return iter(())
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_on_device": {}}
-
 
 def _numbers(name: str, value: Any) -> Factor:
     if hasattr(value, "tolist"):
