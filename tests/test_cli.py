@@ -263,6 +263,30 @@ def test_the_best_epoch_is_kept_and_measured(ask):
     assert ask("eval", "runs/moons")["test_loss"] == found["test_loss"]
 
 
+def test_the_best_state_also_without_early_stopping_and_before_the_end(cli, ask):
+    settings = (
+        "moons",
+        "--hidden",
+        "32",
+        "--epochs",
+        "8",
+        "--valid",
+        "0.2",
+        "--lr",
+        "0.3",
+        "--schedule",
+        "constant",
+        "--seed",
+        "1",
+    )
+    found = ask("train", *settings)
+    assert found["best_epoch"] < found["epochs"] == 8
+    assert ask("eval", "runs/moons")["test_loss"] == found["test_loss"]
+    Path("runs/moons/model.safetensors").unlink()
+    assert f"the best state, of epoch {found['best_epoch']}" in cli("eval", "runs/moons")[1]
+    assert ask("eval", "runs/moons")["test_loss"] == found["test_loss"]
+
+
 def test_caps_from_the_environment(ask, monkeypatch):
     monkeypatch.setenv("ANYFW_MAX_EPOCHS", "1")
     assert ask("train", "moons", *TINY)["epochs"] == 1

@@ -1,6 +1,5 @@
 """`anyfw train`: from a data set to a model file and its test result, in one command."""
 
-import re
 import shlex
 import time
 from dataclasses import asdict, dataclass, fields, replace
@@ -12,6 +11,7 @@ from tyro.conf import Positional, arg
 from anyfw import data
 from anyfw.cli import build
 from anyfw.cli.console import BackendName, Json, Result, note, progress_kind
+from anyfw.cli.folder import Replacing, free_folder
 from anyfw.cli.open import (
     LOSSES,
     Opened,
@@ -24,14 +24,13 @@ from anyfw.cli.open import (
     read_epochs,
 )
 from anyfw.cli.regression import StandardizedMSELoss
-from anyfw.core.atomic import remove_stale
-from anyfw.core.errors import ConfigError, FileFormatError, MissingFileError, OutputError
+from anyfw.core.errors import ConfigError, FileFormatError, MissingFileError
 from anyfw.core.files import read_json
 from anyfw.data import Dataset
 from anyfw.data.catalog import KNOWN
 from anyfw.losses import CrossEntropyLoss
 from anyfw.train import Trainer
-from anyfw.train.run_folder import CONFIG, HISTORY, MODEL, RunFolder, checkpoints
+from anyfw.train.run_folder import CONFIG, MODEL, checkpoints
 
 # What may differ between a run and its resumption: where, and what is shown.
 _FREE = ("data", "backend", "out", "progress", "resume", "overwrite", "json")
@@ -102,16 +101,6 @@ class Options(build.Shape):
     json: Json = False
 
 
-class _Replacing(RunFolder):
-    """A folder whose earlier run goes at the moment the new one begins, and not before."""
-
-    def claim(self, trainer: Trainer) -> None:
-        if not self.claimed and self.path.is_dir():
-            remove_run(self.path)
-            self.claimed = True
-        super().claim(trainer)
-
-
 def run(options: Options) -> Result:
     """Train anew, or go on with a run."""
     progress_kind(options.progress)
@@ -136,7 +125,7 @@ def _start(options: Options, *, replace_run: bool) -> Result:
     build.perceptron(options, 1, 1)  # what it refuses, it refuses before the data are loaded
     backend = choose_backend(options.backend)
     dataset = load_data(options.data)
-    folder = _free_folder(dataset.name) if options.out is None else Path(options.out)
+    folder = free_folder(dataset.name) if options.out is None else Path(options.out)
     net, loss, metric = _net_and_loss(options, dataset)
     trainer = Trainer(
         net,
@@ -165,7 +154,7 @@ def _start(options: Options, *, replace_run: bool) -> Result:
     arguments = {name: value for name, value in asdict(options).items() if name not in _FREE}
     trainer.note = {"data": options.data, "arguments": arguments}
     if replace_run:
-        trainer.folder = _Replacing(folder, options.keep)
+        trainer.folder = Replacing(folder, options.keep)
     note(f"{describe_net(net)} ({options.activation}, {options.dtype}) in {folder}")
     train, valid = _rows(options, dataset)
     return _fit(trainer, folder, dataset, train, valid, epochs=options.epochs, batch_size=options.batch_size)
@@ -296,30 +285,3 @@ def _net_and_loss(options: Options, dataset: Dataset) -> tuple[Any, Any, str]:
     scale, shift = build.target_rescale(dataset.train[1])
     made |= {"target_scale": scale, "target_shift": shift}
     return build.perceptron(options, dataset.features, dataset.outputs, **made), StandardizedMSELoss(scale), "rmse"
-
-
-def _free_folder(name: str) -> Path:
-    plain = re.sub(r"[^\w.-]+", "_", name).strip(".") or "run"
-    number, folder = 1, Path("runs", plain)
-    while folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        number += 1
-        folder = Path("runs", f"{plain}-{number}")
-    return folder
-
-
-def remove_run(folder: Path) -> None:
-    """Delete a run's files, and nothing else.
-
-    Raises:
-        OutputError: there is something else in the folder.
-    """
-    remove_stale(folder)
-    own = [*checkpoints(folder), *(folder / name for name in (MODEL, HISTORY, CONFIG))]
-    others = sorted(path.name for path in folder.iterdir() if path not in own)
-    if others:
-        raise OutputError(
-            f"'{folder}' holds more than a run ({', '.join(others[:3])}): --overwrite deletes none of it. "
-            "Choose another folder."
-        )
-    for path in own:
-        path.unlink(missing_ok=True)
