@@ -35,7 +35,7 @@ def erf(x: Array, /) -> Array:
     square = size * size
     centre = x * _ratio(_CENTRE, xp.minimum(square, 1.0))
     tail = 1.0 - xp.exp(-square) * _ratio(_TAIL, size)
-    return xp.where(size <= 0.46875, centre, xp.where(x < 0, -tail, tail))
+    return xp.where(size <= 0.46875, centre, xp.copysign(tail, x))
 
 
 def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Array) -> Array:
