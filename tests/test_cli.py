@@ -501,7 +501,7 @@ def test_refused_rows(cli, digits_run):
         ("objects.npy", "would run code"),
         ("none.npy", "row"),
         ("cut.npy", "truncated or corrupt"),
-        ("text.npy", "not an .npy file"),
+        ("text.npy", "not a NumPy array"),
         ("missing.npy", "no such file"),
         ("missing", "no such file. Or a data set: digits"),
     ):

@@ -15,6 +15,7 @@ from anyfw.core.errors import AnyfwError, DataError, FileFormatError, MissingFil
 from anyfw.data import load, read_idx
 from anyfw.data.expansion import ALWAYS_ALLOWED
 from anyfw.data.idx import FILE_NAMES
+from anyfw.data.npz import read_npy
 
 IMAGES = (np.arange(4 * 6, dtype=np.uint8) * 10).reshape(4, 2, 3)
 LABELS = np.array([1, 0, 2, 1], dtype=np.uint8)
@@ -279,6 +280,32 @@ def test_every_truncation_of_an_npz_file_is_refused(tmp_path):
     for length in range(len(content)):
         with pytest.raises(FileFormatError):
             load(write(tmp_path / "bad.npz", content[:length]))
+
+
+def test_npy_is_read_as_it_was_written(tmp_path):
+    for array in (TABLE["x"], np.asfortranarray(IMAGES), np.array(3.5)):
+        np.save(tmp_path / "mine.npy", array)
+        found = read_npy(tmp_path / "mine.npy")
+        np.testing.assert_array_equal(found, array)
+        assert found.dtype == array.dtype
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        (b"", FileFormatError, "not a NumPy array"),
+        (b"x,y\n1,2\n", FileFormatError, "not a NumPy array"),
+        (npy_bytes(HUGE, bytes(64)), FileFormatError, "announces 8000000000.* truncated or corrupt"),
+        (npy_bytes(NEGATIVE, bytes(8)), FileFormatError, "not a plain NumPy array"),
+        (npy_bytes("(" * 9000), FileFormatError, "not a plain NumPy array"),
+        (npy_bytes(HUGE.replace("(1000", f"({'-' * 4000}1000")), FileFormatError, "not a plain NumPy array"),
+        (npy_bytes(HUGE.replace("<f8", "|O")), DataError, "object array, which would run code"),
+    ],
+    ids=["empty", "text", "absurd shape", "negative shape", "nested header", "hostile header", "objects"],
+)
+def test_bad_npy_files_are_refused(tmp_path, content, error, message):
+    with pytest.raises(error, match=f"bad.npy: the file .*{message}"):
+        read_npy(write(tmp_path / "bad.npy", content))
 
 
 # --- names and paths

@@ -15,9 +15,9 @@ from anyfw import data
 from anyfw.cli.console import BackendName, Json, Result, note
 from anyfw.cli.open import Opened, check_dtype, open_net
 from anyfw.core.atomic import write_atomic
-from anyfw.core.errors import ConfigError, DataError, FileFormatError, MissingFileError, ShapeError, UnknownNameError
+from anyfw.core.errors import ConfigError, DataError, MissingFileError, ShapeError, UnknownNameError
 from anyfw.data.catalog import KNOWN
-from anyfw.data.npz import read_npz
+from anyfw.data.npz import read_npy, read_npz
 
 _KINDS = ("label", "probability", "output")
 _SUFFIXES = (".csv", ".npy", ".npz")
@@ -82,6 +82,7 @@ def read_rows(name: str) -> Rows:
     Raises:
         MissingFileError: there is no such file.
         FileFormatError: no file of a kind that is known, or truncated or corrupt.
+        DataError: objects instead of numbers, or a data set without test rows.
     """
     path = Path(name)
     if name in KNOWN or path.is_dir():
@@ -96,24 +97,7 @@ def read_rows(name: str) -> Rows:
     if path.suffix.lower() == ".npz":
         (rows,) = read_npz(path, ("x",), ("x_test",)).values()
         return rows
-    return _read_npy(path) if path.suffix.lower() == ".npy" else data.read_idx(path)
-
-
-def _read_npy(path: Path) -> Rows:
-    try:
-        with path.open("rb") as file:
-            if file.read(6) != b"\x93NUMPY":
-                raise FileFormatError(f"{path}: not an .npy file, whatever its name says.")
-        # Mapped: the size of the file is held against what the header announces before any memory is taken.
-        return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
-    except FileFormatError:
-        raise
-    except OSError as error:
-        raise MissingFileError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (ValueError, TypeError, EOFError, OverflowError, SyntaxError) as error:
-        if "allow_pickle" in str(error) or "Python objects" in str(error):
-            raise DataError(f"{path}: holds objects, which would run code when read. Save plain numbers.") from error
-        raise FileFormatError(f"{path}: not an .npy file, or truncated or corrupt ({error}).") from error
+    return read_npy(path) if path.suffix.lower() == ".npy" else data.read_idx(path)
 
 
 def _as_rows(opened: Opened, x: Rows, name: str) -> Rows:

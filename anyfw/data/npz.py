@@ -1,10 +1,11 @@
-"""NumPy's `.npz` with `x_train y_train x_test y_test`, or `x y`. Nothing in the file is executed."""
+"""NumPy's `.npz` with `x_train y_train x_test y_test`, or `x y`, and `.npy`. Nothing in a file is executed."""
 
 import math
 import os
 import re
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -71,22 +72,42 @@ def read_npz(path: str | os.PathLike[str], *key_sets: tuple[str, ...]) -> dict[s
         raise MissingFileError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
 
+def read_npy(path: str | os.PathLike[str]) -> HostArray:
+    """The array in an `.npy` file.
+
+    Raises:
+        MissingFileError: no such file, or not readable.
+        FileFormatError: another format, truncated or corrupt.
+        DataError: an object array.
+    """
+    path = Path(path)
+    try:
+        return _array(f"{path}: the file", lambda: path.open("rb"), path.stat().st_size)
+    except OSError as error:
+        raise MissingFileError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
 def _member(path: Path, archive: zipfile.ZipFile, key: str, info: zipfile.ZipInfo) -> HostArray:
     if info.flag_bits & 0x1:
         raise FileFormatError(f"{path}: '{key}' is encrypted or damaged.")
+    return _array(f"{path}: '{key}'", lambda: archive.open(info), info.file_size)
+
+
+def _array(what: str, opened: Callable[[], IO[bytes]], size: int) -> HostArray:
+    # Opened twice, not sought back: zipfile compares no checksum after a seek.
     try:
-        with archive.open(info) as stream:
-            _check_header(path, key, stream, info.file_size)
-        with archive.open(info) as stream:
+        with opened() as stream:
+            _check_header(what, stream, size)
+        with opened() as stream:
             array: HostArray = npy.read_array(stream, allow_pickle=False)
-            return array
     except (FileFormatError, DataError):
         raise
     except (ValueError, TypeError) as error:
-        raise FileFormatError(f"{path}: '{key}' is not a NumPy array, or is corrupt ({error}).") from error
+        raise FileFormatError(f"{what} is not a NumPy array, or is truncated or corrupt ({error}).") from error
+    return array
 
 
-def _check_header(path: Path, key: str, stream: IO[bytes], size: int) -> None:
+def _check_header(what: str, stream: IO[bytes], size: int) -> None:
     """Before NumPy parses the header and allocates what it announces, hold it against the plain form and the size."""
     version = npy.read_magic(stream)
     width = {(1, 0): 2, (2, 0): 4}.get(version, 0)
@@ -94,14 +115,15 @@ def _check_header(path: Path, key: str, stream: IO[bytes], size: int) -> None:
     text = stream.read(min(length, _MAX_HEADER_BYTES)).decode("latin-1")
     plain = _PLAIN_HEADER.fullmatch(text)
     if plain is None:
-        raise FileFormatError(f"{path}: '{key}' is not a plain NumPy array, or is corrupt (header {text[:60]!r}).")
+        raise FileFormatError(f"{what} is not a plain NumPy array, or is corrupt (header {text[:60]!r}).")
     descr, numbers = plain.groups()
     if "O" in descr:
         raise DataError(
-            f"{path}: '{key}' is an object array, which would run code when read. "
-            "Convert it to one number type before saving."
+            f"{what} is an object array, which would run code when read. Convert it to one number type before saving."
         )
     shape = tuple(int(number) for number in numbers.split(",") if number.strip())
     announced = stream.tell() + math.prod(shape) * np.dtype(descr).itemsize
     if announced != size:
-        raise FileFormatError(f"{path}: '{key}' announces {announced} bytes (shape {shape}, {descr}) but holds {size}.")
+        raise FileFormatError(
+            f"{what} announces {announced} bytes (shape {shape}, {descr}) but holds {size}: truncated or corrupt."
+        )
