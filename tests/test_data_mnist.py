@@ -199,6 +199,15 @@ def test_a_damaged_file_in_the_cache_is_fetched_again_and_said(small, tmp_path, 
     assert f"{path} is damaged and will be fetched again" in capsys.readouterr().err
 
 
+def test_what_a_killed_download_left_is_removed(small, tmp_path, monkeypatch):
+    left = cache(tmp_path) / ".anyfw-0123456789abcdef.tmp"
+    left.parent.mkdir(parents=True)
+    write(left, b"half a file")
+    monkeypatch.setattr(mirrors, "fetch", serve(small))
+    load("mnist")
+    assert sorted(path.name for path in left.parent.iterdir()) == sorted(f"{name}.gz" for name in FILE_NAMES)
+
+
 def test_an_unwritable_cache_is_named(small, tmp_path, monkeypatch):
     write(tmp_path / "cache", b"a file where the folder should be")
     with pytest.raises(OutputError, match=r"cannot keep MNIST there .*XDG_CACHE_HOME"):

