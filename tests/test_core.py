@@ -8,6 +8,7 @@ import pytest
 from anyfw import nn
 from anyfw.core.backend import get_backend, use_backend
 from anyfw.core.errors import (
+    AnyfwError,
     BackendError,
     BackwardError,
     ConfigError,
@@ -194,6 +195,32 @@ def test_a_net_that_nobody_placed_takes_the_dtype_of_its_first_input(dtype):
 def test_a_net_without_parameters_follows_its_first_input():
     strict = get_backend("strict")
     assert strict.owns(nn.Sequential(nn.Tanh())(strict.asarray(X)))
+
+
+def test_a_net_that_was_only_drawn_is_placed_by_its_first_use(backend):
+    net = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5))
+    net.draw(4)
+    assert net(backend.asarray(np.ones((1, 3)), "float32")).shape == (1, 2)
+    assert net.draw(4).backend is nn.Linear(3, 2).draw(4).backend is backend
+
+
+def test_a_first_use_that_failed_can_be_repeated(monkeypatch):
+    net = nn.Linear(3, 2)
+    monkeypatch.setenv("ANYFW_BACKEND", "cuppy")
+    with pytest.raises(AnyfwError, match="cuppy"):
+        net(np.ones((1, 3)))
+    monkeypatch.setenv("ANYFW_BACKEND", "numpy")
+    with pytest.raises(PlacementError, match=r"got builtins\.list"):
+        net([[1.0, 2.0, 3.0]])
+    assert net(np.ones((1, 3), dtype=np.float32)).shape == (1, 2)
+
+
+def test_a_layer_that_another_net_moved_away_comes_back():
+    first, both, last = (nn.Linear(2, 2) for _ in range(3))
+    net = nn.Sequential(first, both).to("numpy")
+    nn.Sequential(both, last).to("strict")
+    net.to("numpy")
+    assert net(np.ones((1, 2), dtype=np.float32)).shape == (1, 2)
 
 
 def test_moving_keeps_the_values(backend):

@@ -227,6 +227,8 @@ def test_values_are_assigned_and_drawn_before_any_backend_is_open(monkeypatch):
     layer.bias.draw(0, "a")
     layer.bias.draw(0, "b")
     assert layer.weight.data.tolist() == [[2.0], [2.0]]
+    layer.weight.add_grad(np.ones((2, 1)))
+    assert layer.weight.grad.tolist() == [[1.0], [1.0]]
 
 
 def test_init_keeps_the_place():

@@ -236,8 +236,10 @@ def use_backend(spec: str | Backend) -> Iterator[Backend]:
 
 
 def backend_of(x: Array) -> Backend | None:
-    """The opened backend that owns x, or None."""
-    return next((backend for backend in _opened.values() if backend.owns(x)), None)
+    """The opened backend that owns x, or None; numpy, where values wait to be placed, is opened for its arrays."""
+    if isinstance(x, np.ndarray | np.generic):
+        return _open("numpy")
+    return next((backend for backend in tuple(_opened.values()) if backend.owns(x)), None)
 
 
 def backend_class(name: str) -> type[Backend]:

@@ -184,7 +184,7 @@ class Layer(ABC):
     @property
     def shared(self) -> Shared:
         """What the layers of this net share; the net is drawn with seed 0 and placed if it was not yet."""
-        if self._shared is None:
+        if self._shared is None or self._shared.backend is None:
             self.to()
         assert self._shared is not None
         return self._shared
@@ -226,19 +226,23 @@ class Layer(ABC):
         for _, stored in self._named_stored():
             if isinstance(stored, Buffer):
                 stored.place(backend, dtype)
-        shared.backend, shared.dtype = backend, dtype
         shared.rewind(shared.forwards)
+        # The backend last: a thread that sees it takes the net for placed.
+        shared.dtype = dtype
+        shared.backend = backend
 
     def _enter(self, x: Array, train: bool) -> None:
         # Without a backend another thread is just placing the net: wait for it.
         if self._shared is None or self._shared.backend is None:
             with _first_use:
-                if self._shared is None:
+                # Bound and not placed: drawn only, or its first placement failed.
+                if self._shared is None or self._shared.backend is None:
                     self._bind()
                     # A net that nobody placed computes in the dtype of its first input, on the default backend;
                     # one without parameters follows its input.
                     backend = None if any(True for _ in self._named_stored()) else backend_of(x)
-                    self._place(backend, dtype_name(x) if dtype_name(x) in ("float32", "float64") else None)
+                    dtype = dtype_name(x) if hasattr(x, "dtype") else None
+                    self._place(backend, dtype if dtype in ("float32", "float64") else None)
         if self._outermost:
             self._check_placement(x)
             if train:

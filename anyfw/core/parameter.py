@@ -248,7 +248,9 @@ def pack(parameters: Iterable[Parameter], backend: Backend | None = None, dtype:
     dtype = dtype or dtype_name(members[0].data)
     packed = Pack(members, backend, dtype)
     current = members[0].pack
-    if current is not None and (current.backend, current.dtype, current.members) == (backend, dtype, packed.members):
+    same = current is not None and (current.backend, current.dtype, current.members) == (backend, dtype, packed.members)
+    # A member that was moved away, with another net that it stands in, is fetched back.
+    if same and all(parameter.pack is current for parameter in members):
         return
     for parameter in packed.members:
         view = packed.view(packed.data, parameter)
