@@ -142,6 +142,10 @@ def test_config_rebuilds(spec: LossSpec):
         np.testing.assert_array_equal(made(y, target)[0], loss(y, target)[0])
 
 
+def test_a_setting_may_be_a_number_of_numpy():
+    assert losses.HuberLoss(np.int64(2)).config()["delta"] == losses.HuberLoss(np.float32(2)).delta == 2.0
+
+
 def test_config_is_a_closed_world():
     class Own(losses.MSELoss):
         pass
@@ -155,6 +159,8 @@ def test_config_is_a_closed_world():
         losses.from_config({"loss": "Loss"})
     with pytest.raises(FileFormatError, match="no loss"):
         losses.from_config({"layer": "Linear"})
+    with pytest.raises(FileFormatError, match="no loss"):
+        losses.from_config({"loss": ["MSELoss"]})
     with pytest.raises(FileFormatError, match="does not take"):
         losses.from_config({"loss": "MSELoss", "delta": 1})
 

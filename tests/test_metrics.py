@@ -394,6 +394,8 @@ def test_config_is_a_closed_world():
         metrics.from_config({"metric": "Metric"})
     with pytest.raises(FileFormatError, match="no metric"):
         metrics.from_config({"loss": "MSELoss"})
+    with pytest.raises(FileFormatError, match="no metric"):
+        metrics.from_config({"metric": {}})
     with pytest.raises(FileFormatError, match="does not take"):
         metrics.from_config({"metric": "MAE", "k": 1})
     with pytest.raises(TypeError):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from anyfw.core.errors import FileFormatError, UnknownNameError
+from anyfw.core.criterion import rebuild
 from anyfw.losses.base import Loss
 from anyfw.losses.classification import CrossEntropyLoss, HingeLoss, NLLLoss
 from anyfw.losses.probability import BCELoss, BCEWithLogitsLoss, KLDivLoss
@@ -35,16 +35,7 @@ def from_config(config: Mapping[str, Any], losses: Iterable[type[Loss]] = ()) ->
         UnknownNameError: a class that is neither public here nor among `losses`.
         FileFormatError: no description of a loss, or arguments that its class refuses.
     """
-    if not isinstance(config, Mapping) or "loss" not in config:
-        raise FileFormatError(f"This describes no loss: {str(config)[:80]}")
     public = {name: globals()[name] for name in __all__}
     known = {name: kind for name, kind in public.items() if isinstance(kind, type) and kind is not Loss}
-    known |= {kind.__name__: kind for kind in losses}
-    name = config["loss"]
-    if name not in known:
-        raise UnknownNameError("loss", name, known)
-    try:
-        loss: Loss = known[name](**{key: value for key, value in config.items() if key != "loss"})
-    except TypeError as error:
-        raise FileFormatError(f"{name} does not take these arguments: {error}") from error
+    loss: Loss = rebuild("loss", config, known | {kind.__name__: kind for kind in losses})
     return loss

@@ -1,18 +1,17 @@
 """`Loss`: a number to make small, and its gradient."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from math import prod
 from typing import Any, ClassVar
 
-from anyfw.core import config
 from anyfw.core.arrays import Array, dtype_name, is_floating, namespace
-from anyfw.core.backend import backend_of
-from anyfw.core.errors import ConfigError, DataError, PlacementError, ShapeError, UnknownNameError
+from anyfw.core.criterion import Criterion
+from anyfw.core.errors import ConfigError, PlacementError, ShapeError, UnknownNameError
 from anyfw.losses import checks
 
 
-class Loss(ABC):
+class Loss(Criterion):
     """A loss of outputs y against targets, reduced to one number over a batch.
 
     With w the weights (class weight times sample weight) and l the losses: "mean" is sum(w l) / sum(w), "sum" is
@@ -33,6 +32,7 @@ class Loss(ABC):
         DataError: no rows.
     """
 
+    role = "loss"
     reductions: ClassVar[tuple[str, ...]] = ("mean", "sum")
 
     def __init__(self, *, reduction: str = "mean") -> None:
@@ -111,33 +111,6 @@ class Loss(ABC):
         if tuple(y.shape) != tuple(target.shape):
             raise ShapeError(f"{self.who}: {checks.mismatch(tuple(y.shape), tuple(target.shape))}")
 
-    def expect_output(self, y: Array) -> None:
-        """Check that y is floating and has rows."""
-        try:
-            floating = is_floating(y)
-        except TypeError:
-            floating = False
-        if not floating:
-            raise PlacementError(f"{self.who}: expected outputs y in a floating dtype, got {_kind(y)}.")
-        if y.ndim < 1:
-            raise ShapeError(f"{self.who}: expected y of shape (batch, ...), got a single number.")
-        if not prod(y.shape):
-            raise DataError(f"{self.who}: expected at least one row, got y of shape {tuple(y.shape)}.")
-
-    def expect_place(self, y: Array, name: str, x: Array) -> None:
-        """Check that x is on y's backend and device."""
-        if type(x) is type(y) and x.device == y.device:
-            return
-        try:
-            same = namespace(x) is namespace(y) and x.device == y.device
-        except TypeError:
-            same = False
-        if not same:
-            raise PlacementError(
-                f"{self.who}: expected {name} where y is, {_place(y)}, got {_place(x)}. "
-                f"Move it there with backend.asarray({name}, ...)."
-            )
-
     def expect_like(self, y: Array, name: str, x: Array) -> None:
         """Check that x is on y's backend and device and of its dtype."""
         self.expect_place(y, name, x)
@@ -189,7 +162,7 @@ class Loss(ABC):
         """Whether `balance` must be called before the first use."""
         return False
 
-    def balance(self, labels: Array, classes: int) -> None:  # noqa: B027 - only class weights can be balanced
+    def balance(self, labels: Array, classes: int) -> None:
         """Find the class weights from training labels where they are "balanced"; other losses have none."""
 
     # What outputs mean
@@ -209,29 +182,6 @@ class Loss(ABC):
             ConfigError: under this loss they stand for none.
         """
         raise ConfigError(f"{self.who}: its outputs are no classes. Use kind='output'.")
-
-    # Files and messages
-
-    @property
-    def who(self) -> str:
-        """The class, for messages."""
-        return type(self).__name__
-
-    def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments, for `config`."""
-        return config.arguments(self)
-
-    def config(self) -> dict[str, Any]:
-        """The JSON-able description that `losses.from_config` rebuilds the loss from."""
-        plain = {name: list(v) if isinstance(v, tuple) else v for name, v in self.arguments().items()}
-        return {"loss": type(self).__name__, **plain}
-
-    def __repr__(self) -> str:
-        try:
-            arguments = self.arguments()
-        except ConfigError:
-            return f"{type(self).__name__}(...)"
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
 
 
 class Constant:
@@ -257,12 +207,3 @@ class Constant:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"values": self.values, "_made": []}
-
-
-def _place(x: Array) -> str:
-    backend = backend_of(x)
-    return backend.spec if backend is not None else _kind(x)
-
-
-def _kind(x: Any) -> str:
-    return f"{type(x).__module__}.{type(x).__name__}" + (f" of {dtype_name(x)}" if hasattr(x, "dtype") else "")

@@ -1,6 +1,7 @@
 """What targets must be, checked once on the host: on a device each look at a value would wait for it."""
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 from anyfw.core.arrays import Array, dtype_name, is_floating, is_integer, namespace
@@ -180,7 +181,7 @@ def number(who: str, name: str, value: Any, *, least: float = 0.0, open_end: boo
     Raises:
         ConfigError: it is something else.
     """
-    good = isinstance(value, int | float) and not isinstance(value, bool) and value < float("inf")
+    good = not isinstance(value, bool) and isinstance(value, Real) and value < float("inf")
     if not good or not (value > least if open_end else value >= least):
         raise ConfigError(f"{who}: expected {name} {'above' if open_end else 'of at least'} {least:g}, got {value!r}.")
     return float(value)

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from anyfw.core.errors import ConfigError, FileFormatError, UnknownNameError
+from anyfw.core.criterion import rebuild
+from anyfw.core.errors import ConfigError, UnknownNameError
 from anyfw.metrics.base import Metric
 from anyfw.metrics.classification import F1, Accuracy, ConfusionMatrix, Precision, Recall, TopK, ZeroOne
 from anyfw.metrics.probability import LogLoss, RocAuc
@@ -58,16 +59,8 @@ def from_config(config: Mapping[str, Any], metrics: Iterable[type[Metric]] = ())
         UnknownNameError: a class that is neither public here nor among `metrics`.
         FileFormatError: no description of a metric, or arguments that its class refuses.
     """
-    if not isinstance(config, Mapping) or "metric" not in config:
-        raise FileFormatError(f"This describes no metric: {str(config)[:80]}")
-    known = _public() | {kind.__name__: kind for kind in metrics}
-    name = config["metric"]
-    if name not in known:
-        raise UnknownNameError("metric", name, known)
-    try:
-        return known[name](**{key: value for key, value in config.items() if key != "metric"})
-    except TypeError as error:
-        raise FileFormatError(f"{name} does not take these arguments: {error}") from error
+    metric: Metric = rebuild("metric", config, _public() | {kind.__name__: kind for kind in metrics})
+    return metric
 
 
 def _public() -> dict[str, type[Metric]]:

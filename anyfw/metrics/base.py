@@ -1,18 +1,18 @@
 """`Metric`: a number about outputs and targets that people read; nothing is learnt from it."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from math import prod
 from typing import Any, ClassVar, Self
 
-from anyfw.core import config
 from anyfw.core.arrays import Array, DType, is_floating, is_integer, namespace
 from anyfw.core.backend import backend_of
-from anyfw.core.errors import ConfigError, DataError, PlacementError, ShapeError
+from anyfw.core.criterion import Criterion
+from anyfw.core.errors import ConfigError, DataError, ShapeError
 from anyfw.core.parameter import to_host
 
 
-class Metric(ABC):
+class Metric(Criterion):
     """A measure over all rows since `reset`.
 
     `update` adds to sums that stay on the device, in float64 where it has that, and never waits; `compute` reads them.
@@ -34,6 +34,7 @@ class Metric(ABC):
         DataError: no rows.
     """
 
+    role = "metric"
     name: str
     higher_is_better: ClassVar[bool | None]
     sums: ClassVar[tuple[str, ...]]
@@ -115,27 +116,10 @@ class Metric(ABC):
 
     def expect(self, y: Array, **others: Array | None) -> None:
         """Check that y is floating and has rows, and that the others are on its backend and device."""
-        try:
-            floating = is_floating(y)
-        except TypeError:
-            floating = False
-        if not floating:
-            raise PlacementError(
-                f"{self.who}: expected outputs y in a floating dtype, got {getattr(y, 'dtype', type(y).__name__)}."
-            )
-        if y.ndim < 1 or not prod(y.shape):
-            raise DataError(f"{self.who}: expected at least one row, got y of shape {tuple(y.shape)}.")
+        self.expect_output(y)
         for name, x in others.items():
-            if x is None:
-                continue
-            try:
-                same = namespace(x) is namespace(y) and x.device == y.device
-            except TypeError:
-                same = False
-            if not same:
-                raise PlacementError(
-                    f"{self.who}: expected {name} where y is, got {_kind(x)}. Move it: backend.asarray({name}, ...)."
-                )
+            if x is not None:
+                self.expect_place(y, name, x)
 
     def expect_same_shape(self, y: Array, target: Array) -> None:
         """Check that y and target are alike: nothing is broadcast."""
@@ -160,28 +144,6 @@ class Metric(ABC):
                 xp.reshape(sample_weight, (-1,) + (1,) * (len(shape) - 1)), tuple(int(n) for n in shape)
             )
         return xp.reshape(xp.astype(sample_weight, dtype, copy=False), (-1,))
-
-    # Files and messages
-
-    @property
-    def who(self) -> str:
-        """The class, for messages."""
-        return type(self).__name__
-
-    def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments, for `config`."""
-        return config.arguments(self)
-
-    def config(self) -> dict[str, Any]:
-        """The JSON-able description that `metrics.from_config` rebuilds the metric from."""
-        return {"metric": type(self).__name__, **self.arguments()}
-
-    def __repr__(self) -> str:
-        try:
-            arguments = self.arguments()
-        except ConfigError:
-            return f"{type(self).__name__}(...)"
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
 
 
 def sum_dtype(y: Array) -> DType:
@@ -215,8 +177,3 @@ def is_binary(metric: Metric, y: Array, target: Array) -> bool:
     else:
         expect_labels(metric, y, target)
     return False
-
-
-def _kind(x: Any) -> str:
-    backend = backend_of(x)
-    return backend.spec if backend is not None else f"{type(x).__module__}.{type(x).__name__}"
