@@ -9,4 +9,7 @@ python -m ruff format --check .
 python -m ruff check .
 python -m mypy
 lint-imports --no-cache
+# The training suite on a device that refuses to be mixed with another, and on one without float64.
+ANYFW_BACKEND=strict:device1 python -m pytest -q tests/test_train.py
+ANYFW_BACKEND=strict:no_float64 python -m pytest -q tests/test_train.py
 python -m pytest "$@"
