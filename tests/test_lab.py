@@ -126,7 +126,7 @@ LEVEL = [[0.1] * 4] * 2
         (activation_matters, study(), BOTH, ["+4.00 points, a clear", "no better than one", "2.00 points apart"]),
         (activation_matters, study(none=0.95), "No clear gain", ["+0.00 points, within", "do better than"]),
         (activation_matters, study(none=0.99), "No clear gain", ["−4.00 points, a clear difference"]),
-        (layers_needed, study(), "2 are, with 97.00 ± 0.00 %; 3 bring no", ["+5.00 points, a clear", "+0.20 points, within"]),
+        (layers_needed, study(), "2 are, with 97.00 ± 0.00 %; 3", ["+5.00 points, a clear", "+0.20 points, within"]),
         (layers_needed, study(full=(0.92, 0.95, 0.97)), "Yes: 3 layers do best", ["+2.00 points, a clear"]),
         (layers_needed, study(full=(0.97, 0.971, 0.95)), "No: one layer does as well", ["−2.10 points, a clear"]),
         (
