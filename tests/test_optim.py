@@ -438,7 +438,7 @@ def stepped(name: str, **options) -> optim.Optimizer:
             "another optimizer",
         ),
         (lambda s: s.update(steps=[1]), ConfigError, "of 1 parameters, here are 4"),
-        (lambda s: s.update(schedule={}), ConfigError, "has 0 schedules, expected 1"),
+        (lambda s: s.update(schedule={}), ConfigError, "of 0 groups, expected 1"),
         (lambda s: s.update(schedule={"0": {"best": 1}}), ConfigError, "does not fit Constant"),
     ],
 )
@@ -570,6 +570,9 @@ def test_the_rate_can_be_set_and_read():
     assert optimizer.lr == 0.25
     optimizer.lr = 0.125
     assert optimizer.lr == optimizer.config()["lr"] == 0.125
+    optimizer.groups[0].update(lr=0.5, momentum=0.75)
+    assert optimizer.lr == optimizer.config()["lr"] == 0.5
+    assert optimizer.config()["momentum"] == 0.75
     with pytest.raises(ConfigError, match="lr"):
         optimizer.lr = -1.0
 

@@ -209,6 +209,47 @@ def test_a_run_resumes_on_another_backend_with_the_same_state(tmp_path):
     np.testing.assert_allclose(there.history["loss"], here.history["loss"], rtol=1e-5)
 
 
+def halved(net):
+    optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    optimizer.groups[0].update(lr=0.05)
+    return optimizer
+
+
+OPTIMIZERS = {
+    "a part of the net": lambda net: optim.Adam(net[2].parameters(), lr=0.01),
+    "groups of one schedule": lambda net: optim.Adam(
+        [{"params": net[0].parameters(), "weight_decay": 0.1}, {"params": net[2].parameters()}], lr=optim.Cosine(0.01)
+    ),
+    "groups in another order": lambda net: optim.SGD(
+        [{"params": [net[2].weight, net[2].bias], "lr": 0.1}, {"params": [net[0].weight], "lr": 1e-4}]
+    ),
+    "settings changed since": halved,
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_resumes_to_the_same_bits(name, tmp_path):
+    def run(out, *callbacks):
+        net = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6))
+        return Trainer(
+            net,
+            losses.CrossEntropyLoss(),
+            OPTIMIZERS[name](net),
+            out=out,
+            checkpoint_every="2steps",
+            callbacks=callbacks,
+            progress=False,
+        )
+
+    whole = run(tmp_path / "whole")
+    whole.fit(rows(), epochs=3, batch_size=20)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(tmp_path / "cut", StopAt(7)).fit(rows(), epochs=3, batch_size=20)
+    resumed = Trainer.resume(tmp_path / "cut", progress=False)
+    resumed.fit(rows())
+    assert same_state(resumed.net.state_dict(), whole.net.state_dict())
+
+
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, caplog):
     resumable(tmp_path / "run").fit(rows(), rows(seed=1), epochs=2, batch_size=12)
     latest = max((tmp_path / "run").glob("checkpoint-*"))
@@ -395,6 +436,11 @@ BAD = {
         lambda: trainer(early_stopping=2).fit((X, Y), epochs=1),
         ConfigError,
         "valid",
+    ),
+    "another net's optimizer": (
+        lambda: Trainer(nn.Linear(6, 3), losses.MSELoss(), optim.SGD(nn.Linear(6, 3).parameters())),
+        ConfigError,
+        "another net",
     ),
     "resume nothing": (lambda: Trainer.resume("no/such/run"), FileNotFoundError, "no/such/run"),
     "on_device": (lambda: trainer(on_device="yes").fit((X, Y), epochs=1), ConfigError, "on_device"),

@@ -101,7 +101,7 @@ class Optimizer(ABC):
     def step(self) -> None:
         """Update every trainable parameter by its gradient; one that was not written counts as zero."""
         self._respan()
-        rates = [group["lr"](self.steps) for group in self.groups]
+        rates = [schedule(self.steps) for schedule in self._by_group()]
         for span in self._store.spans:
             settle(span.members)
         for span in self._store.spans:
@@ -151,7 +151,7 @@ class Optimizer(ABC):
     @property
     def lr(self) -> float:
         """The rate of the next step, of the first group. Assigning a number or a schedule sets it for all groups."""
-        return float(self.groups[0]["lr"](self.steps))
+        return float(self._by_group()[0](self.steps))
 
     @lr.setter
     def lr(self, value: float | Schedule) -> None:
@@ -163,7 +163,13 @@ class Optimizer(ABC):
     @property
     def schedules(self) -> tuple[Schedule, ...]:
         """The schedules of all groups, each once."""
-        return tuple({id(group["lr"]): group["lr"] for group in self.groups}.values())
+        return tuple({id(schedule): schedule for schedule in self._by_group()}.values())
+
+    def _by_group(self) -> list[Schedule]:
+        for group in self.groups:
+            # Who assigns to a group gives a number, as anywhere else.
+            group["lr"] = _as_schedule(self._who, group["lr"])
+        return [group["lr"] for group in self.groups]
 
     def bind(self, *, total_steps: int, epoch_steps: int, start: int | None = None) -> None:
         """Tell all schedules how long the coming fit is; `start` is the steps done before it, by default `steps`."""
@@ -187,7 +193,8 @@ class Optimizer(ABC):
         return {
             "step": self.steps,
             "steps": self._store.steps(),
-            "schedule": {str(i): schedule.state_dict() for i, schedule in enumerate(self.schedules)},
+            # By group: one that two groups share here is two where `from_config` rebuilt it.
+            "schedule": {str(i): schedule.state_dict() for i, schedule in enumerate(self._by_group())},
             "state": self._store.state_dict(),
         }
 
@@ -200,9 +207,9 @@ class Optimizer(ABC):
         """
         if not {"step", "schedule", "state"} <= state.keys():
             raise ConfigError(f"{self._who}: this is no state of an optimizer; it has {sorted(state)}.")
-        saved, own = state["schedule"], self.schedules
+        saved, own = state["schedule"], self._by_group()
         if saved.keys() != {str(i) for i in range(len(own))}:
-            raise ConfigError(f"{self._who}: this state has {len(saved)} schedules, expected {len(own)}.")
+            raise ConfigError(f"{self._who}: this state is of {len(saved)} groups, expected {len(own)}.")
         before = [schedule.state_dict() for schedule in own]
         try:
             for i, schedule in enumerate(own):
@@ -220,7 +227,10 @@ class Optimizer(ABC):
 
     def config(self) -> dict[str, Any]:
         """The JSON-able description for `from_config`: class and hyperparameters; groups by parameter indices."""
-        found = {"optimizer": type(self).__name__, **_plain(self.defaults)}
+        self._by_group()
+        # What was set in the only group since is what a rebuilt one shall have.
+        settings = self.defaults if self._grouped else _settings(self.groups[0])
+        found = {"optimizer": type(self).__name__, **_plain(settings)}
         if self._grouped:
             index = {parameter: i for i, parameter in enumerate(self.parameters)}
             found["groups"] = [

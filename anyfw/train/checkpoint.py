@@ -47,12 +47,14 @@ def write(path: Path, trainer: "Trainer") -> None:
         arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
         tensors |= _prefixed(f"callback.{i}", arrays)
         callback_states.append({name: value for name, value in state.items() if name not in arrays})
+    names = {parameter: name for name, parameter in trainer.net.named_parameters()}
     metadata = {
         "kind": "checkpoint",
         "run": describe(trainer),
         "metadata": dict(trainer.net.metadata),
         "counters": trainer.counters(),
         "forwards": trainer.net.shared.forwards,
+        "learnt": [names[parameter] for parameter in trainer.optimizer.parameters],
         "flags": {path: [p.trainable, p.decay] for path, p in trainer.net.named_parameters()},
         "optimizer": optimizer,
         "best": [trainer.best.best, trainer.best.best_epoch],
@@ -82,14 +84,16 @@ def restore(
     net = nn.from_config(run["net"], own["layers"])
     net.load_state_dict(_under("net", tensors))
     net.to(backend, run["dtype"])
-    for name, parameter in net.named_parameters():
+    parameters = dict(net.named_parameters())
+    for name, parameter in parameters.items():
         parameter.trainable, parameter.decay = metadata["flags"][name]
+    learnt = [parameters[name] for name in metadata["learnt"]]
     net.metadata = metadata["metadata"]
     stopping = run["early_stopping"]
     trainer = kind(
         net,
         losses.from_config(run["loss"], own["losses"]),
-        optim.from_config(run["optimizer"], net.parameters(), own["optimizers"]),
+        optim.from_config(run["optimizer"], learnt, own["optimizers"], own["schedules"]),
         metrics=[metrics.from_config(config, own["metrics"]) for config in run["metrics"]],
         callbacks=callbacks,
         seed=run["seed"],

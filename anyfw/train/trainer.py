@@ -19,7 +19,7 @@ from anyfw.data import Arrays, Batches, Source, as_source
 from anyfw.data.base import host_array
 from anyfw.losses import Loss
 from anyfw.metrics import Metric, resolve
-from anyfw.optim import Optimizer
+from anyfw.optim import Optimizer, Schedule
 from anyfw.train.callbacks import Callback, EarlyStopping, progress_callbacks
 from anyfw.train.feed import Feed, make_feed
 from anyfw.train.history import History
@@ -88,8 +88,8 @@ class Trainer:
             if limit is not None and not limit > 0:
                 raise ConfigError(f"Trainer: expected {name} above 0, got {limit!r}.")
         check_output_layer(net, loss)
-        if not set(optimizer.parameters) & set(net.parameters()):
-            raise ConfigError("Trainer: the optimizer has no parameter of this net. Make it from net.parameters().")
+        if not set(net.parameters()).issuperset(optimizer.parameters):
+            raise ConfigError("Trainer: the optimizer has parameters of another net. Make it from net.parameters().")
         self.net, self.loss, self.optimizer = net, loss, optimizer
         self.metrics = [resolve(metric) for metric in metrics]
         self.callbacks = list(callbacks)
@@ -120,6 +120,7 @@ class Trainer:
         losses: Sequence[type[Loss]] = (),
         metrics: Sequence[type[Metric]] = (),
         optimizers: Sequence[type[Optimizer]] = (),
+        schedules: Sequence[type[Schedule]] = (),
         callbacks: Sequence[Callback] = (),
         backend: str | Backend | None = None,
         progress: bool | str | None = None,
@@ -128,7 +129,7 @@ class Trainer:
 
         Args:
             path: a run's folder, or one checkpoint.
-            layers, losses, metrics, optimizers: classes of your own that occur in it.
+            layers, losses, metrics, optimizers, schedules: classes of your own that occur in it.
             callbacks: as they were given; their state is loaded in order.
             backend: where to go on; None is the default backend.
             progress: as for `Trainer`.
@@ -139,7 +140,7 @@ class Trainer:
         """
         from anyfw.train.checkpoint import restore
 
-        own = {"layers": layers, "losses": losses, "metrics": metrics, "optimizers": optimizers}
+        own = {"layers": layers, "losses": losses, "metrics": metrics, "optimizers": optimizers, "schedules": schedules}
         return restore(cls, path, own, callbacks, get_backend(backend), progress)
 
     # Training
