@@ -152,6 +152,11 @@ def test_refused_in_words_and_nothing_is_left(cli, arguments, words):
     assert not list(Path().iterdir())
 
 
+@pytest.mark.parametrize("setting", [("optimizer", "adm"), ("momentum", "0.9"), ("schedule", "x"), ("dropout", "2")])
+def test_what_needs_no_data_is_refused_before_they_are_read(cli, setting):
+    assert setting[0] in cli("train", "missing.npz", f"--{setting[0]}", setting[1], code=2)[1].lower()
+
+
 def test_debug_shows_the_traceback(monkeypatch):
     monkeypatch.setenv("ANYFW_DEBUG", "1")
     with pytest.raises(ValueError, match="digitz"):
@@ -400,6 +405,7 @@ def test_resume_of_a_finished_run_says_so(cli, ask):
     before = files("runs/moons")
     out, err = cli("train", "--resume", "runs/moons")
     assert "this run is finished" in err
+    assert err.count("backend numpy") == 1
     assert "% of 250 test rows right" in out
     again = ask("train", "--resume", "runs/moons")
     assert {name: again[name] for name in ("test_accuracy", "test_loss", "epochs")} == {

@@ -26,9 +26,11 @@ from anyfw.cli.open import (
 from anyfw.cli.regression import StandardizedMSELoss
 from anyfw.core.errors import ConfigError, FileFormatError, MissingFileError
 from anyfw.core.files import read_json
+from anyfw.core.layer import Layer
 from anyfw.data import Dataset
 from anyfw.data.catalog import KNOWN
 from anyfw.losses import CrossEntropyLoss
+from anyfw.optim import Optimizer
 from anyfw.train import Trainer
 from anyfw.train.run_folder import CONFIG, MODEL, checkpoints
 
@@ -121,8 +123,7 @@ def _start(options: Options, *, replace_run: bool) -> Result:
         raise ConfigError(f"--epochs: expected at least 1, got {options.epochs}.")
     if options.early_stopping is not None and options.valid == 0.0:
         raise ConfigError("--early-stopping needs rows to watch: add --valid 0.1.")
-    lr = build.known("schedule", options.schedule, build.SCHEDULES)(options.lr, options.epochs)
-    build.perceptron(options, 1, 1)  # what it refuses, it refuses before the data are loaded
+    _optimizer(options, build.perceptron(options, 1, 1))  # what they refuse, they refuse before the data are loaded
     backend = choose_backend(options.backend)
     dataset = load_data(options.data)
     folder = free_folder(dataset.name) if options.out is None else Path(options.out)
@@ -130,9 +131,7 @@ def _start(options: Options, *, replace_run: bool) -> Result:
     trainer = Trainer(
         net,
         loss,
-        build.optimizer(
-            options.optimizer, net.parameters(), lr, weight_decay=options.weight_decay, momentum=options.momentum
-        ),
+        _optimizer(options, net),
         backend=backend,
         dtype=options.dtype,
         metrics=[metric],
@@ -160,6 +159,13 @@ def _start(options: Options, *, replace_run: bool) -> Result:
     return _fit(trainer, folder, dataset, train, valid, epochs=options.epochs, batch_size=options.batch_size)
 
 
+def _optimizer(options: Options, net: Layer) -> Optimizer:
+    lr = build.known("schedule", options.schedule, build.SCHEDULES)(options.lr, options.epochs)
+    return build.optimizer(
+        options.optimizer, net.parameters(), lr, weight_decay=options.weight_decay, momentum=options.momentum
+    )
+
+
 def _resume(options: Options, folder: Path) -> Result:
     if folder.is_file():
         raise ConfigError(f"--resume: expected the folder of a run, got the file {folder}.")
@@ -176,10 +182,10 @@ def _resume(options: Options, folder: Path) -> Result:
     if not checkpoints(folder):
         note(f"{folder}: no checkpoint was written yet; starting over.")
         return _start(replace(stored, out=str(folder)), replace_run=True)
-    backend = choose_backend(options.backend)
-    trainer = Trainer.resume(folder, losses=LOSSES, backend=backend, progress=progress_kind(options.progress))
+    trainer = Trainer.resume(folder, losses=LOSSES, backend=options.backend, progress=progress_kind(options.progress))
     if trainer.plan is not None and trainer.plan.finished and (folder / MODEL).is_file():
         return _finished(stored, folder)
+    choose_backend(options.backend)  # tells which
     assert stored.data is not None
     dataset = load_data(stored.data)
     note(f"{describe_net(trainer.net)} goes on after {trainer.step} steps, in epoch {trainer.epoch + 1}")
@@ -266,7 +272,8 @@ def _report(
 
 def _advice(name: str, folder: Path, epochs: int, steps: int | None) -> str:
     if steps is not None and steps < _FEW_STEPS:
-        return f"{steps} steps are few: anyfw train {shlex.quote(name)} --epochs {10 * epochs}"
+        few = "1 step is" if steps == 1 else f"{steps} steps are"
+        return f"{few} few: anyfw train {shlex.quote(name)} --epochs {10 * epochs}"
     return f"anyfw predict {shlex.quote(str(folder))} {name if name in KNOWN else 'rows.npy'}"
 
 
