@@ -17,6 +17,7 @@ net = nn.Sequential(
     nn.Linear(32, digits.outputs),
 ).init(seed=0)
 loss = losses.CrossEntropyLoss()
+loss.check((digits.outputs,), digits.train[1])  # once, on the host: loss(...) itself never looks at values
 optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
 
 # The rows go to where the net is, once: to the GPU with ANYFW_BACKEND=cupy.

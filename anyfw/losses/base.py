@@ -17,6 +17,9 @@ class Loss(Criterion):
     With w the weights (class weight times sample weight) and l the losses: "mean" is sum(w l) / sum(w), "sum" is
     sum(w l). A batch whose weights are all zero says nothing: its mean is 0 and so is its gradient, never NaN.
 
+    A call checks shapes and places, never values, for which it would have to wait: labels out of range give errors of
+    the array library, or wrong numbers. In a loop of your own, call `check` once before it; Trainer does.
+
     A loss of your own keeps each constructor argument under its own name and writes `each`.
 
     Args:
