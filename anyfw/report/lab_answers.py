@@ -71,7 +71,7 @@ def activation_matters(study: Study) -> Answer:
         wins.append(curved[best].differs(bare) and curved[best].mean > bare.mean)
         apart = _points(curved[best].mean - curved[worst].mean)
         sentences.append(
-            f"With {depth} layers {best} is right on {curved[best]} of the test images and no activation on {bare}: "
+            f"With {depth} layers {best} is right on {curved[best]} of the test rows and no activation on {bare}: "
             f"{_gain(bare, curved[best])}. The best and the worst activation, {best} and {worst}, are {apart} apart."
         )
     linear, deepest = study.score(study.chosen["none", 1]), study.depths[-1]
@@ -145,7 +145,7 @@ def depth_troubles(study: Study) -> Answer:
         sentences.append(
             f"With {name} and {deepest} layers, the first layer's gradient is {_times(ratio)} the last one's before "
             f"training (a factor of {max(per_layer, 1 / per_layer):.2g} for each layer); the net ends at "
-            f"{100 * runs[deepest].test_accuracy:.1f} % on the test images, "
+            f"{100 * runs[deepest].test_accuracy:.1f} % on the test rows, "
             + (
                 f"where {best} layers reach {100 * runs[best].test_accuracy:.1f} %."
                 if best != deepest
