@@ -99,6 +99,12 @@ def test_doubtful_targets_are_noted(y, note):
     assert note in Dataset.from_arrays("d", (X, y), (X, y)).notes[0]
 
 
+def test_a_class_of_test_rows_alone_is_noted():
+    data = Dataset.from_arrays("rows", (X, Y % 2), (X, np.where(np.arange(len(Y)) == 0, 3, Y % 2)))
+    assert data.outputs == 4
+    assert data.notes == ("No training row has label 2, 3: do the labels count from 0?",)
+
+
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [

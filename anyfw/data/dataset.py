@@ -68,7 +68,8 @@ class Dataset:
             DataError: what `Arrays` and `check_labels` refuse; training and test rows that do not fit.
         """
         x, y, image_shape = _prepared(train, "train")
-        notes += _label_notes(y, class_names)
+        if y.dtype.kind == "f" and class_names is None and np.array_equal(y, np.round(y)):
+            notes += ("y holds whole numbers as floats: taken as a regression. Store integers to classify.",)
         if test is None:
             rows = len(x)
             (x, y), (x_test, y_test) = _held_out(x, y)
@@ -80,7 +81,8 @@ class Dataset:
             _check_alike("x", x, x_test)
             _check_alike("y", y, y_test)
         if y.dtype.kind == "i":
-            class_names = _named_classes(y, y_test, class_names)
+            given, class_names = class_names, _named_classes(y, y_test, class_names)
+            notes += _absent_notes(y, len(class_names)) if given is None else ()
         scale, shift = fit_rescale(x, image=image_shape is not None)
         return cls(name, (x, y), (x_test, y_test), class_names, scale, shift, image_shape, notes)
 
@@ -157,12 +159,8 @@ def _named_classes(y: HostArray, y_test: HostArray, names: tuple[str, ...] | Non
     return names if names is not None else tuple(map(str, range(classes)))
 
 
-def _label_notes(y: HostArray, names: tuple[str, ...] | None) -> tuple[str, ...]:
-    if y.dtype.kind == "f":
-        if names is None and np.array_equal(y, np.round(y)):
-            return ("y holds whole numbers as floats: taken as a regression. Store integers to classify.",)
-        return ()
-    absent = sorted(set(range(min(int(y.max()) + 1, _MANY_CLASSES))) - set(np.unique(y).tolist()))
-    if names is None and absent:
+def _absent_notes(y: HostArray, classes: int) -> tuple[str, ...]:
+    absent = sorted(set(range(min(classes, _MANY_CLASSES))) - set(np.unique(y).tolist()))
+    if absent:
         return (f"No training row has label {', '.join(map(str, absent[:10]))}: do the labels count from 0?",)
     return ()
