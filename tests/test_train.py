@@ -282,6 +282,87 @@ def test_control_c_keeps_the_state_and_says_how_to_go_on(tmp_path):
     assert same_state(resumed.net.state_dict(), coach.net.state_dict())
 
 
+class PressAfterEpoch(Callback):
+    def on_epoch_end(self, trainer, row):
+        if trainer.epoch == trainer.last_epoch:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_control_c_while_the_last_epoch_is_measured_is_not_lost(tmp_path):
+    coach = resumable(tmp_path / "run", [PressAfterEpoch()])
+    with pytest.raises(KeyboardInterrupt, match="--resume"):
+        coach.fit(rows(), rows(seed=1), epochs=2, batch_size=12)
+    resumed = Trainer.resume(tmp_path / "run", progress=False)
+    assert resumed.fit(rows(), rows(seed=1)).epochs == 2
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_fit_that_stopped_early_and_died_then_does_not_go_on(tmp_path):
+    class DieLater(Callback):
+        def on_fit_end(self, trainer):
+            raise RuntimeError("power cut")
+
+    coach = trainer(lr=0.3, early_stopping=2, out=tmp_path / "run", callbacks=[DieLater()])
+    with pytest.raises(RuntimeError, match="power cut"):
+        coach.fit(rows(), rows(seed=7), epochs=60, batch_size=20)
+    assert coach.epoch < 60
+    resumed = Trainer.resume(tmp_path / "run", progress=False)
+    assert resumed.fit(rows(), rows(seed=7)).epochs == coach.epoch
+
+
+def test_a_stop_asked_for_before_a_checkpoint_in_mid_epoch_ends_that_epoch(tmp_path):
+    class Stop(Callback):
+        def on_step(self, trainer):
+            trainer.stop()
+
+    coach = resumable(tmp_path / "run", [Stop(), StopAt(7)])
+    with pytest.raises(RuntimeError, match="power cut"):
+        coach.fit(rows(), rows(seed=1), epochs=5, batch_size=6)
+    resumed = Trainer.resume(tmp_path / "run", progress=False)
+    assert resumed.step_in_epoch > 0
+    resumed.fit(rows(), rows(seed=1))
+    assert (resumed.epoch, resumed.step) == (1, 8)
+
+
+def test_patience_begins_anew_with_each_fit():
+    coach = trainer(lr=0.3, early_stopping=3)
+    coach.fit(rows(), rows(seed=7), epochs=60, batch_size=20)
+    before = coach.epoch
+    coach.fit(rows(), rows(seed=7), epochs=60, batch_size=20)
+    assert coach.epoch >= before + 3
+
+
+def test_a_run_that_goes_back_leaves_no_later_checkpoints(tmp_path):
+    trainer(out=tmp_path / "run", keep=3).fit(rows(), epochs=4, batch_size=20)
+    first = min((tmp_path / "run").glob("checkpoint-*"))
+    resumed = Trainer.resume(first, progress=False)
+    assert resumed.epoch == 2
+    resumed.fit(rows(), epochs=1, batch_size=20)
+    assert Trainer.resume(tmp_path / "run", progress=False).epoch == 3
+
+
+def test_a_callback_that_is_left_out_of_a_resumed_run_is_named(tmp_path, caplog):
+    trainer(out=tmp_path / "run", callbacks=[Callback(), AverageWeights()]).fit(rows(), epochs=1)
+    Trainer.resume(tmp_path / "run", callbacks=[Callback(), AverageWeights()], progress=False)
+    assert not caplog.text
+    Trainer.resume(tmp_path / "run", callbacks=[Callback()], progress=False)
+    assert "Callback 2" in caplog.text
+
+
+def test_a_monitor_that_is_not_measured_leaves_counters_and_history_together():
+    coach = trainer(early_stopping=EarlyStopping(monitor="valid_acuracy"))
+    with pytest.raises(ConfigError, match="valid_accuracy"):
+        coach.fit(rows(), rows(seed=7), epochs=2)
+    assert coach.epoch == coach.history.epochs == 1
+
+
+def test_a_cap_that_is_no_number_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANYFW_MAX_STEPS", "few")
+    with pytest.raises(ConfigError, match="ANYFW_MAX_STEPS"):
+        trainer(out=tmp_path / "run").fit(rows(), epochs=1)
+    assert not (tmp_path / "run").exists()
+
+
 def test_early_stopping_restores_the_best_weights():
     class Remember(Callback):
         def __init__(self):
@@ -375,6 +456,8 @@ def test_predict_says_what_the_loss_means():
     assert (labels == y).mean() > 0.9
     with pytest.raises(ConfigError, match="kind"):
         coach.predict(x, kind="class")
+    with pytest.raises(ConfigError, match="batch_size"):
+        coach.predict(x, batch_size=0)
 
 
 def test_clipping_bounds_the_step():

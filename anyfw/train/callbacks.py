@@ -81,9 +81,9 @@ class EarlyStopping:
         self.best, self.best_epoch = value, epoch
         return True
 
-    def exhausted(self, epoch: int) -> bool:
-        """Whether patience is over after this epoch."""
-        return self.best_epoch is not None and epoch - self.best_epoch >= self.patience
+    def exhausted(self, epoch: int, first_epoch: int) -> bool:
+        """Whether patience is over after this epoch of a fit that began after `first_epoch`."""
+        return epoch - max(self.best_epoch or 0, first_epoch) >= self.patience
 
 
 class AverageWeights(Callback):

@@ -124,8 +124,12 @@ def _load(trainer: "Trainer", tensors: Tensors, metadata: Mapping[str, Any]) -> 
     )
     for i, metric in enumerate(trainer.metrics):
         metric.load_state({name: backend.asarray(x.copy()) for name, x in _under(f"metric.{i}", tensors).items()})
-    for i, (callback, state) in enumerate(zip(trainer.callbacks, metadata["callbacks"], strict=False)):
-        callback.load_state_dict({**state, **_under(f"callback.{i}", tensors)})
+    for i, state in enumerate(metadata["callbacks"]):
+        whole = {**state, **_under(f"callback.{i}", tensors)}
+        if i < len(trainer.callbacks):
+            trainer.callbacks[i].load_state_dict(whole)
+        elif whole:
+            _log.warning("Callback %d of this run had a state, which is left out: resume(..., callbacks=).", i + 1)
     run = metadata["run"]
     trainer.note = {name: value for name, value in run.items() if name not in describe(trainer)}
     if trainer.folder is not None:

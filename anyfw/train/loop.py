@@ -37,6 +37,7 @@ class Plan:
         batch_size: rows of a batch.
         rows: rows of the training data.
         batch: batches done in the present epoch.
+        stopping: whether it ends after the present epoch.
         finished: whether the fit has ended.
     """
 
@@ -45,6 +46,7 @@ class Plan:
     batch_size: int
     rows: int
     batch: int = 0
+    stopping: bool = False
     finished: bool = False
 
 
@@ -53,38 +55,44 @@ class Loop:
 
     Args:
         trainer: whose net is trained; the loop moves its counters and its history.
+        plan: what is to be done.
         feed: the training rows.
         batches: which rows form which batch.
         measured: the validation rows and their number, if any.
         listeners: callbacks, in their order.
+
+    Raises:
+        ConfigError: a cap of the environment that is no whole number.
     """
 
     def __init__(
         self,
         trainer: "Trainer",
+        plan: Plan,
         feed: Feed,
         batches: Batches,
         measured: tuple[Feed, int] | None,
         listeners: Sequence[Callback],
     ) -> None:
-        assert trainer.plan is not None
-        self.trainer, self.plan = trainer, trainer.plan
+        self.trainer, self.plan = trainer, plan
         self.feed, self.batches, self.measured = feed, batches, measured
         self.listeners = listeners
         self.step_listeners = [one for one in listeners if type(one).on_step is not Callback.on_step]
         self.parameters = list(trainer.net.parameters())
+        self.last_epoch = min(plan.last_epoch, plan.first_epoch + _cap("ANYFW_MAX_EPOCHS"))
+        self.last_step = trainer.step + _cap("ANYFW_MAX_STEPS")
 
     def run(self) -> None:
         """Train to the plan's end, a cap of the environment, `Trainer.stop`, Ctrl-C or an error."""
-        trainer, plan = self.trainer, self.plan
-        last_epoch = min(plan.last_epoch, plan.first_epoch + _cap("ANYFW_MAX_EPOCHS"))
-        last_step = trainer.step + _cap("ANYFW_MAX_STEPS")
+        trainer = self.trainer
         with Interrupt() as interrupt:
             try:
                 for listener in self.listeners:
                     listener.on_fit_start(trainer)
-                while trainer.epoch < last_epoch and trainer.step < last_step and not trainer.stopping:
-                    self._epoch(interrupt, last_step)
+                while self._goes_on():
+                    self._epoch(interrupt)
+                    if interrupt.requested:
+                        self._interrupted()
                 for listener in self.listeners:
                     listener.on_fit_end(trainer)
             finally:
@@ -92,7 +100,13 @@ class Loop:
                 for listener in self.listeners:
                     listener.close()
 
-    def _epoch(self, interrupt: Interrupt, last_step: int) -> None:
+    def _goes_on(self) -> bool:
+        trainer, plan = self.trainer, self.plan
+        # An epoch that was interrupted in its middle is finished, also where it is the last one.
+        stopped = plan.stopping and plan.batch == 0
+        return trainer.epoch < self.last_epoch and trainer.step < self.last_step and not stopped
+
+    def _epoch(self, interrupt: Interrupt) -> None:
         trainer, plan = self.trainer, self.plan
         started = time.perf_counter()
         order = self.batches.epoch(trainer.epoch)
@@ -102,7 +116,7 @@ class Loop:
                 metric.reset()
         for listener in self.listeners:
             listener.on_epoch_start(trainer)
-        pending = order[plan.batch :][: (last_step - trainer.step) * trainer.accumulate]
+        pending = order[plan.batch :][: (self.last_step - trainer.step) * trainer.accumulate]
         moved = self.feed.batches(pending)
         for start in range(0, len(pending), trainer.accumulate):
             self._step(moved, [len(rows) for rows in pending[start : start + trainer.accumulate]])
@@ -156,8 +170,8 @@ class Loop:
         trainer.epoch, self.plan.batch = trainer.epoch + 1, 0
         for listener in self.listeners:
             listener.on_epoch_end(trainer, row)
-        self._watch(row)
         trainer.history.append(row)
+        self._watch(row)
         if trainer.folder is not None:
             trainer.folder.write_history(trainer)
             if trainer.checkpointing.due_at_epoch(trainer.step):
@@ -175,7 +189,7 @@ class Loop:
             raise ConfigError(f"early_stopping monitors {monitor!r}; numbers that are measured: {numbers}.")
         if trainer.best.improved(row[monitor], trainer.epoch, self._mode(monitor)):
             trainer.best_state = trainer.net.state_dict()
-        if stopping is not None and stopping.exhausted(trainer.epoch):
+        if stopping is not None and stopping.exhausted(trainer.epoch, self.plan.first_epoch):
             trainer.stop()
 
     def _mode(self, monitor: str) -> str:

@@ -92,11 +92,17 @@ class RunFolder:
         write_json(self.path / CONFIG, describe(trainer))
 
     def checkpoint(self, trainer: "Trainer") -> None:
-        """Write the trainer's whole state; the oldest beyond `keep` go, once the new one is in place."""
+        """Write the trainer's whole state; the oldest beyond `keep` go, once the new one is in place.
+
+        So do those of later steps: the run went back to one before them, and `resume` shall not take their branch.
+        """
         from anyfw.train.checkpoint import write
 
-        write(self.path / f"checkpoint-{trainer.step:09d}.safetensors", trainer)
-        for old in checkpoints(self.path)[self.keep :]:
+        latest = self.path / f"checkpoint-{trainer.step:09d}.safetensors"
+        write(latest, trainer)
+        found = checkpoints(self.path)
+        present = found.index(latest)
+        for old in found[:present] + found[present + self.keep :]:
             old.unlink(missing_ok=True)
 
     def write_history(self, trainer: "Trainer") -> None:

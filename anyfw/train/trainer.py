@@ -104,7 +104,6 @@ class Trainer:
         self.epoch = self.step = 0
         self.history = History()
         self._progress = progress_callbacks(progress)
-        self.stopping = False
         self._told: set[Any] = set()
         self.plan: Plan | None = None
         self.batch_losses: Array | None = None
@@ -130,7 +129,7 @@ class Trainer:
         Args:
             path: a run's folder, or one checkpoint.
             layers, losses, metrics, optimizers, schedules: classes of your own that occur in it.
-            callbacks: as they were given; their state is loaded in order.
+            callbacks: as they were given; their state is loaded in order, and what is left over is said.
             backend: where to go on; None is the default backend.
             progress: as for `Trainer`.
 
@@ -173,12 +172,13 @@ class Trainer:
         feed = self._check(source, training=True)
         measured = None if valid_source is None else (self._check(valid_source, training=False), len(valid_source))
         batches = Batches(plan.rows, plan.batch_size, self.seed)
-        self.plan, self.stopping = plan, False
+        loop = Loop(self, plan, feed, batches, measured, [*self.callbacks, *self._progress])
+        self.plan = plan
         if epochs is not None:
             self._bind_schedule(len(batches))
         if self.folder is not None:
             self.folder.claim(self)
-        Loop(self, feed, batches, measured, [*self.callbacks, *self._progress]).run()
+        loop.run()
         plan.finished = True
         if self.early_stopping is not None and self.best_state is not None:
             self.net.load_state_dict(self.best_state)
@@ -188,7 +188,8 @@ class Trainer:
 
     def stop(self) -> None:
         """End the fit after the present epoch; for callbacks."""
-        self.stopping = True
+        if self.plan is not None:
+            self.plan.stopping = True
 
     def _planned(self, source: Source, epochs: int | None, batch_size: int | None) -> Plan:
         left = self.plan if self.plan is not None and not self.plan.finished else None
@@ -283,12 +284,14 @@ class Trainer:
             batch_size: rows at a time.
 
         Raises:
-            ConfigError: another kind, or a regression asked for labels.
+            ConfigError: another kind, a regression asked for labels, or a batch_size below 1.
             DataError, ShapeError: rows that do not fit the net.
         """
         meaning = {"output": lambda y: y, "label": self.loss.labels, "probability": self.loss.probabilities}
         if kind not in meaning:
             raise ConfigError(f"predict: expected kind 'output', 'label' or 'probability', got {kind!r}.")
+        if batch_size < 1:
+            raise ConfigError(f"predict: expected batch_size of at least 1, got {batch_size!r}.")
         rows = host_array("x", x)
         backend, dtype = self.net.backend, self.net.dtype
         parts = []
