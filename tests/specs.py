@@ -468,6 +468,17 @@ LOSSES = (
         lambda torch, r: torch.nn.MSELoss(reduction=r),
     ),
     LossSpec(
+        "StandardizedMSELoss",
+        lambda r: losses.StandardizedMSELoss([0.5, 2.0, 3.0], reduction=r),
+        _normal(4, 3),
+        _normal(4, 3),
+        lambda torch, r: (
+            lambda y, t: torch.nn.MSELoss(reduction=r)(
+                *(part / torch.tensor([0.5, 2.0, 3.0], dtype=part.dtype) for part in (y, t))
+            )
+        ),
+    ),
+    LossSpec(
         "L1Loss",
         lambda r: losses.L1Loss(reduction=r),
         _normal(5),

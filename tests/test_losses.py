@@ -303,6 +303,7 @@ CALLS = [
     (losses.MSELoss(), (y2, y2, np.ones(3)), ShapeError, "one weight for each row"),
     (losses.MSELoss(), (y23, y23, np.ones((2, 1))), ShapeError, "one weight for each row"),
     (losses.MSELoss(), (y2, y2, np.ones(2, "float32")), PlacementError, "sample_weight in float64"),
+    (losses.StandardizedMSELoss([1.0, 2.0]), (y23, y23), ShapeError, "expected 2 outputs"),
     (losses.BCELoss(), (y2, t2), PlacementError, "Cast it"),
     (losses.BCEWithLogitsLoss([1.0, 2.0]), (y23, y23), ConfigError, "each of 3 features, got 2"),
     (losses.CrossEntropyLoss(), (y23, t2[:, None]), ShapeError, r"Use target\[..., 0\]"),

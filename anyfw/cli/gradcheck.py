@@ -48,6 +48,7 @@ LAYERS: Mapping[str, Callable[[], nn.Layer]] = {
 # Each loss with what turns random numbers into outputs, and into targets, that it takes.
 LOSSES: Mapping[str, tuple[Callable[[], losses.Loss], Callable[[Values], Values], Callable[[Values], Values]]] = {
     "MSELoss": (losses.MSELoss, lambda z: z, lambda t: t),
+    "StandardizedMSELoss": (lambda: losses.StandardizedMSELoss([2.0] * _FEATURES), lambda z: z, lambda t: t),
     "L1Loss": (losses.L1Loss, lambda z: z, lambda t: t),
     "HuberLoss": (losses.HuberLoss, lambda z: z, lambda t: t),
     "BCELoss": (losses.BCELoss, lambda z: 0.1 + 0.8 / (1.0 + np.exp(-z)), lambda t: (t > 0.0) * 1.0),

@@ -8,7 +8,6 @@ from typing import Any
 
 from anyfw import losses, nn
 from anyfw.cli.console import note
-from anyfw.cli.regression import StandardizedMSELoss
 from anyfw.core.arrays import dtype_name
 from anyfw.core.backend import Backend, choose
 from anyfw.core.errors import ConfigError, DataError, MissingFileError
@@ -16,13 +15,11 @@ from anyfw.core.files import read_json
 from anyfw.core.layer import Layer
 from anyfw.data import Dataset
 from anyfw.data import load as load_dataset
-from anyfw.losses import CrossEntropyLoss, Loss, MSELoss
+from anyfw.losses import CrossEntropyLoss, Loss, MSELoss, StandardizedMSELoss
 from anyfw.nn.files import load
 from anyfw.optim import SGD
 from anyfw.train import Trainer
 from anyfw.train.run_folder import CONFIG, HISTORY, MODEL, checkpoints
-
-LOSSES = (StandardizedMSELoss,)  # what a checkpoint of ours may name beside anyfw's own
 
 
 @dataclass(frozen=True)
@@ -64,6 +61,7 @@ class Opened:
         return Trainer(self.net, loss, SGD(self.net.parameters(), lr=0.0), metrics=metrics, progress=False)
 
     def _loss(self, task: str) -> Loss:
+        # A run of `anyfw train` is measured in the targets' own units.
         config = self.config.get("loss")
         if isinstance(config, dict) and config.get("loss") != StandardizedMSELoss.__name__:
             return losses.from_config(config)
@@ -192,7 +190,7 @@ def _open_run(folder: Path, backend: Backend) -> Opened:
 
 
 def _open_checkpoint(path: Path, backend: Backend) -> Opened:
-    trainer = Trainer.resume(path, losses=LOSSES, backend=backend, progress=False)
+    trainer = Trainer.resume(path, backend=backend, progress=False)
     which = f"the state after {trainer.step} steps"
     if trainer.best_state is not None:
         trainer.net.load_state_dict(trainer.best_state)

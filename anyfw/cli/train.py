@@ -13,7 +13,6 @@ from anyfw.cli import build
 from anyfw.cli.console import BackendName, Json, Result, note, progress_kind
 from anyfw.cli.folder import Replacing, free_folder
 from anyfw.cli.open import (
-    LOSSES,
     Opened,
     choose_backend,
     describe_net,
@@ -23,13 +22,12 @@ from anyfw.cli.open import (
     open_net,
     read_epochs,
 )
-from anyfw.cli.regression import StandardizedMSELoss
 from anyfw.core.errors import ConfigError, FileFormatError, MissingFileError
 from anyfw.core.files import read_json
 from anyfw.core.layer import Layer
 from anyfw.data import Dataset
 from anyfw.data.catalog import KNOWN
-from anyfw.losses import CrossEntropyLoss
+from anyfw.losses import CrossEntropyLoss, StandardizedMSELoss
 from anyfw.optim import Optimizer
 from anyfw.train import Trainer
 from anyfw.train.run_folder import CONFIG, MODEL, checkpoints
@@ -182,7 +180,7 @@ def _resume(options: Options, folder: Path) -> Result:
     if not checkpoints(folder):
         note(f"{folder}: no checkpoint was written yet; starting over.")
         return _start(replace(stored, out=str(folder)), replace_run=True)
-    trainer = Trainer.resume(folder, losses=LOSSES, backend=options.backend, progress=progress_kind(options.progress))
+    trainer = Trainer.resume(folder, backend=options.backend, progress=progress_kind(options.progress))
     if trainer.plan is not None and trainer.plan.finished and (folder / MODEL).is_file():
         return _finished(stored, folder)
     choose_backend(options.backend)  # tells which

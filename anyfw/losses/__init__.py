@@ -7,7 +7,7 @@ from anyfw.core.criterion import rebuild
 from anyfw.losses.base import Loss
 from anyfw.losses.classification import CrossEntropyLoss, HingeLoss, NLLLoss
 from anyfw.losses.probability import BCELoss, BCEWithLogitsLoss, KLDivLoss
-from anyfw.losses.regression import HuberLoss, L1Loss, MSELoss
+from anyfw.losses.regression import HuberLoss, L1Loss, MSELoss, StandardizedMSELoss
 
 __all__ = [
     "BCELoss",
@@ -20,6 +20,7 @@ __all__ = [
     "Loss",
     "MSELoss",
     "NLLLoss",
+    "StandardizedMSELoss",
     "from_config",
 ]
 

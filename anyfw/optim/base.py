@@ -257,7 +257,7 @@ def from_config(
     if not isinstance(config, Mapping) or "optimizer" not in config:
         raise FileFormatError(f"This describes no optimizer: {str(config)[:80]}")
     name = config["optimizer"]
-    if name not in optimizers:
+    if not isinstance(name, str) or name not in optimizers:
         raise UnknownNameError("optimizer", name, optimizers)
     members: Any = list(parameters)
     options = _unplain({key: value for key, value in config.items() if key not in ("optimizer", "groups")}, schedules)

@@ -157,7 +157,7 @@ def build(config: Mapping[str, Any], known: Mapping[str, Callable[..., Schedule]
     """
     if not isinstance(config, Mapping) or "schedule" not in config:
         raise FileFormatError(f"This describes no schedule: {str(config)[:80]}")
-    if config["schedule"] not in known:
+    if not isinstance(config["schedule"], str) or config["schedule"] not in known:
         raise UnknownNameError("schedule", config["schedule"], known)
     arguments = {
         name: build(value, known) if isinstance(value, Mapping) else value
