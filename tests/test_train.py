@@ -107,6 +107,19 @@ def test_a_source_that_reads_rows_when_asked_trains_as_arrays_do():
     assert same_state(nets[0].state_dict(), nets[1].state_dict())
 
 
+def test_labels_of_a_source_are_checked_as_they_come():
+    class Late:
+        def __len__(self):
+            return ROWS
+
+        def __getitem__(self, indices):
+            x, y = rows()
+            return x[indices], np.where(indices < 90, y[indices], -1)
+
+    with pytest.raises(DataError, match="-1"):
+        trainer().fit(Late(), epochs=1, batch_size=20)
+
+
 def test_an_error_in_a_source_reaches_the_user():
     class Broken:
         def __len__(self):
@@ -322,6 +335,14 @@ def test_a_stop_asked_for_before_a_checkpoint_in_mid_epoch_ends_that_epoch(tmp_p
     assert resumed.step_in_epoch > 0
     resumed.fit(rows(), rows(seed=1))
     assert (resumed.epoch, resumed.step) == (1, 8)
+
+
+def test_one_early_stopping_serves_several_trainers():
+    stopping = EarlyStopping(2)
+    for seed, lr in ((0, 0.1), (1, 1e-6)):
+        coach = trainer(lr=lr, seed=seed, early_stopping=stopping)
+        history = coach.fit(rows(), rows(), epochs=3, batch_size=20)
+        assert coach.early_stopping.best == min(history["valid_loss"])
 
 
 def test_patience_begins_anew_with_each_fit():

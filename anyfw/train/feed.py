@@ -1,6 +1,6 @@
 """From host rows to device batches: all rows moved once where they fit, else each batch moved ahead of its use."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -26,7 +26,15 @@ class Feed(Protocol):
         """(x, y) or (x, y, sample_weight) for each array of row numbers, in turn."""
 
 
-def make_feed(source: Source, backend: Backend, dtype: str, *, labels: bool, on_device: bool | str = "auto") -> Feed:
+def make_feed(
+    source: Source,
+    backend: Backend,
+    dtype: str,
+    *,
+    labels: bool,
+    check: Callable[..., object],
+    on_device: bool | str = "auto",
+) -> Feed:
     """The feed for a source.
 
     Args:
@@ -34,6 +42,8 @@ def make_feed(source: Source, backend: Backend, dtype: str, *, labels: bool, on_
         backend: where they go.
         dtype: of all columns but labels.
         labels: whether y are class labels, which become int64.
+        check: refuses targets and weights that cannot be learnt from, given as (y) or (y, sample_weight); called for
+            each batch of a source that is not arrays in memory, whose rows nobody has seen before.
         on_device: True moves all rows once, False moves batch by batch, "auto" decides by free memory; a source
             that is not arrays in memory is always moved batch by batch.
 
@@ -45,7 +55,7 @@ def make_feed(source: Source, backend: Backend, dtype: str, *, labels: bool, on_
     if not isinstance(source, Arrays):
         if on_device is True:
             raise ConfigError(f"on_device=True: {type(source).__name__} is not in memory. Use 'auto', or arrays.")
-        return Streaming(source, backend, dtype, labels)
+        return Streaming(source, backend, dtype, labels, check)
     if on_device == "auto":
         memory = backend.memory()
         needed = sum(column.size * np.dtype(name).itemsize for column, name in _typed(source.arrays, dtype, labels))
@@ -76,8 +86,15 @@ class Resident:
 class Streaming:
     """Rows stay on the host; a thread gathers, casts and moves the next batch while this one is used."""
 
-    def __init__(self, source: Source, backend: Backend, dtype: str, labels: bool) -> None:
-        self.source, self.backend, self.dtype, self.labels = source, backend, dtype, labels
+    def __init__(
+        self,
+        source: Source,
+        backend: Backend,
+        dtype: str,
+        labels: bool,
+        check: Callable[..., object] | None = None,
+    ) -> None:
+        self.source, self.backend, self.dtype, self.labels, self.check = source, backend, dtype, labels, check
 
     def batches(self, indices: Indices) -> Iterator[Batch]:
         """Move each batch one ahead of its use."""
@@ -91,8 +108,11 @@ class Streaming:
                 yield ahead.result()
 
     def _moved(self, rows: NDArray[np.int64]) -> Batch:
-        columns = _typed(self.source[rows], self.dtype, self.labels)
-        pinned = [self.backend.pinned(np.ascontiguousarray(column, dtype=name)) for column, name in columns]
+        columns = self.source[rows]
+        if self.check is not None:
+            self.check(*columns[1:])
+        typed = _typed(columns, self.dtype, self.labels)
+        pinned = [self.backend.pinned(np.ascontiguousarray(column, dtype=name)) for column, name in typed]
         return tuple(self.backend.asarray(column) for column in pinned)
 
 

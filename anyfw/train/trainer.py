@@ -1,9 +1,11 @@
 """`Trainer`: the loop. Data moves to the device once, the step never waits for it, the host reads at epoch ends."""
 
+import copy
 import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -95,7 +97,9 @@ class Trainer:
         self.callbacks = list(callbacks)
         self.seed, self.accumulate, self.on_device = seed, accumulate, on_device
         self.clip_norm, self.clip_value = clip_norm, clip_value
-        self.early_stopping = EarlyStopping(early_stopping) if isinstance(early_stopping, int) else early_stopping
+        # A copy: what it remembers of this run is nothing to another trainer that is given the same one.
+        stopping = EarlyStopping(early_stopping) if isinstance(early_stopping, int) else copy.copy(early_stopping)
+        self.early_stopping = stopping
         self.best = self.early_stopping or EarlyStopping()  # without early stopping: what the best weights are
         self.best_state: dict[str, NDArray[np.generic]] | None = None
         self.checkpointing = Checkpointing.parse(checkpoint_every)
@@ -222,7 +226,8 @@ class Trainer:
             loss.balance(columns[1], shape[-1])
         self._tell_cast(columns[0])
         labels = loss.takes_labels(shape, columns[1])
-        return make_feed(source, net.backend, net.dtype, labels=labels, on_device=self.on_device)
+        check = partial(loss.check, shape, training=False)
+        return make_feed(source, net.backend, net.dtype, labels=labels, check=check, on_device=self.on_device)
 
     def _tell_cast(self, x: NDArray[Any]) -> None:
         if x.dtype.name != self.net.dtype and x.dtype not in self._told:
