@@ -83,7 +83,8 @@ LAYERS = (
         (4, 3),
         torch=lambda torch: torch.nn.Linear(5, 3),
         errors=(
-            (lambda: nn.Linear(0, 3), ValueError, "widths of at least 1, got 0 and 3"),
+            (lambda: nn.Linear(0, 3), ValueError, "widths of at least 1, whole numbers, got"),
+            (lambda: nn.Linear(2.5, 3), ValueError, "whole numbers"),
             (lambda: nn.Linear(3, -1), ValueError, "widths of at least 1"),
             (lambda: nn.Linear(3, 1, weight_init="he_nromal"), ValueError, "Did you mean 'he_normal'"),
             (

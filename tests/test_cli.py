@@ -58,11 +58,8 @@ def start(*arguments: str, **options) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     return subprocess.Popen(
         [sys.executable, "-m", "anyfw", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
         env=environment,
-        **options,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options,
     )
 
 
@@ -119,6 +116,7 @@ WRONG = (
     (("train", "digits", "--backend", "cuppy"), "Did you mean 'cupy'?"),
     (("train", "digits", "--backend", "strict:device9"), "device9"),
     (("train", "digits", "--hidden", "0"), "--hidden: expected widths of at least 1, got 0"),
+    (("train", "digits", "--hidden", "1000000000000", "10"), "error: not enough memory"),
     (("train", "digits", "--hidden", "-3"), "--hidden: expected widths of at least 1, got -3"),
     (("train", "digits", "--dropout", "2"), "Dropout"),
     (("train", "digits", "--lr", "-1"), "lr"),
@@ -616,3 +614,18 @@ def test_a_reader_that_leaves_is_no_error():
     )
     os.close(write)
     assert (found.returncode, found.stderr) == (141, "")
+
+
+def test_a_damaged_config_is_one_clear_error(cli):
+    cli("train", "moons", "--epochs", "1", "--out", "run")
+    Path("run", "config.json").write_text("[]")
+    assert "config.json: expected an object" in cli("eval", "run", code=2)[1]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_result_that_cannot_be_written_is_one_clear_error():
+    with open("/dev/full", "w") as full:
+        process = start("trace", stdout=full)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert err.splitlines()[-1] == "error: No space left on device"

@@ -322,3 +322,13 @@ def test_many_threads_may_infer_with_a_new_net():
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda _: net(x), range(32)))
     assert all((result == results[0]).all() for result in results)
+
+
+def test_a_pass_through_super_counts_once():
+    class Twice(nn.Linear):
+        def forward(self, x, /, *, train=False):
+            return 2.0 * super().forward(x, train=train)
+
+    layer = Twice(3, 2).to("numpy")
+    layer.forward(np.ones((4, 3), np.float32), train=True)
+    assert layer.shared.forwards == 1

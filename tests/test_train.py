@@ -467,6 +467,32 @@ def test_a_non_finite_loss_names_epoch_and_batch():
         coach.fit((x, x[:, :1]), epochs=20)
 
 
+def test_weights_that_the_last_step_ruins_are_never_kept(tmp_path):
+    net = nn.Sequential(nn.Linear(6, 1))
+    x = rows()[0]
+    coach = Trainer(net, losses.MSELoss(), optim.SGD(net.parameters(), lr=1e39), out=tmp_path / "run", progress=False)
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match="weights became"):
+        coach.fit((x, x[:, :1]), epochs=1, batch_size=ROWS)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
+
+
+def test_a_last_smaller_batch_can_be_left_out():
+    coach = trainer()
+    coach.fit(rows(), epochs=2, batch_size=19, drop_last=True)
+    assert coach.step == 10
+    with pytest.raises(AnyfwError, match="drop_last"):
+        trainer().fit(rows(), epochs=1, batch_size=19)
+
+
+def test_resume_wants_validation_rows_where_there_were_some(tmp_path):
+    with pytest.raises(RuntimeError, match="power cut"):
+        trainer(out=tmp_path / "cut", checkpoint_every="1steps", callbacks=[StopAt(2)]).fit(
+            rows(), rows(seed=1), epochs=1
+        )
+    with pytest.raises(DataError, match="had validation rows"):
+        Trainer.resume(tmp_path / "cut", progress=False).fit(rows())
+
+
 def test_predict_says_what_the_loss_means():
     coach = trainer()
     x, y = rows()
@@ -547,6 +573,8 @@ BAD = {
         "another net",
     ),
     "resume nothing": (lambda: Trainer.resume("no/such/run"), FileNotFoundError, "no/such/run"),
+    "early_stopping is a number": (lambda: trainer(early_stopping=True), ConfigError, "patience"),
+    "beyond float32": (lambda: trainer().fit((X.astype(float) * 1e39, Y), epochs=1), DataError, "float32"),
     "on_device": (lambda: trainer(on_device="yes").fit((X, Y), epochs=1), ConfigError, "on_device"),
 }
 

@@ -57,6 +57,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return 141
+    except KeyboardInterrupt:  # before the command could take care of it itself
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except OSError as error:
+        if os.environ.get("ANYFW_DEBUG", "") not in ("", "0"):
+            raise
+        print(f"error: {error.strerror or error}", file=sys.stderr)
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
     return code
 
 

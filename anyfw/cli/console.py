@@ -83,6 +83,11 @@ def run_command(module: ModuleType, command: str, arguments: Sequence[str]) -> i
             raise
         note(f"error: {error}")
         return 2
+    except MemoryError as error:
+        if os.environ.get("ANYFW_DEBUG", "") not in ("", "0"):
+            raise
+        note(f"error: not enough memory: {str(error) or 'an allocation failed'}. Use smaller layers or batches.")
+        return 2
     except KeyboardInterrupt as interrupt:
         note(f"\n{interrupt or 'Interrupted.'}")
         return 130

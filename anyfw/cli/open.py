@@ -10,7 +10,7 @@ from anyfw import losses, nn
 from anyfw.cli.console import note
 from anyfw.core.arrays import dtype_name
 from anyfw.core.backend import Backend, choose
-from anyfw.core.errors import ConfigError, DataError, MissingFileError
+from anyfw.core.errors import ConfigError, DataError, FileFormatError, MissingFileError
 from anyfw.core.files import read_json
 from anyfw.core.layer import Layer
 from anyfw.data import Dataset
@@ -177,6 +177,8 @@ def read_epochs(folder: Path) -> tuple[int | None, float]:
 
 def _open_run(folder: Path, backend: Backend) -> Opened:
     config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    if not isinstance(config, dict):
+        raise FileFormatError(f"{folder / CONFIG}: expected an object, got {type(config).__name__}. Is it damaged?")
     if (folder / MODEL).is_file():
         epochs, _ = read_epochs(folder)
         return Opened(_placed(load(folder / MODEL), backend), folder / MODEL, config, epochs)

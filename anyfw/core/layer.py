@@ -335,7 +335,8 @@ class Layer(ABC):
 def _door(forward: Callable[..., Array]) -> Callable[..., Array]:
     @functools.wraps(forward)
     def enter(self: Layer, x: Array, /, *, train: bool = False) -> Array:
-        if self._outermost or self._shared is None:
+        # Only the class's own forward is the door, not one that it reaches through super().
+        if (self._outermost or self._shared is None) and type(self).forward is enter:
             self._enter(x, train)
         return forward(self, x, train=train)
 

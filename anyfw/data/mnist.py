@@ -4,6 +4,7 @@ Source: LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to docu
 """
 
 import hashlib
+import logging
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from anyfw.core.errors import FileFormatError, MissingFileError
 from anyfw.data import idx, mirrors
 from anyfw.data.dataset import Dataset
 
+_log = logging.getLogger("anyfw")
 CLASS_NAMES = tuple("0123456789")
 
 
@@ -35,7 +37,10 @@ def load() -> Dataset:
     cache = cache_folder() / "mnist"
     if not idx.missing_files(cache):
         try:
-            return _read(cache)
+            found = _read(cache)
+            if given:
+                _log.warning("ANYFW_DATA_DIR=%s holds no MNIST; it is read from %s.", given, cache)
+            return found
         except FileFormatError as error:
             tried.append(str(error))
     else:

@@ -33,8 +33,9 @@ class Linear(Layer):
         weight_init: str | float | Initializer = "lecun_normal",
         bias_init: str | float | Initializer = "zeros",
     ) -> None:
-        if in_features < 1 or out_features < 1:
-            raise ConfigError(f"Linear: expected widths of at least 1, got {in_features} and {out_features}.")
+        widths = (in_features, out_features)
+        if not all(isinstance(width, int) and width >= 1 for width in widths):
+            raise ConfigError(f"Linear: expected widths of at least 1, whole numbers, got {widths}.")
         self.in_features = in_features
         self.out_features = out_features
         self.weight_init = weight_init

@@ -106,7 +106,7 @@ class BatchNorm1d(Layer):
         if train and math.prod(x.shape) <= self.num_features:
             raise ShapeError(
                 f"{self.who}: expected more than one value for each feature in training, got shape {tuple(x.shape)}. "
-                "Use a larger batch, or drop the last, smaller one."
+                "Use a larger batch, or leave out the last, smaller one: fit(..., drop_last=True)."
             )
 
 

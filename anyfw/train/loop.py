@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 EVALUATION_BATCH = 1024  # rows at a time where nothing is learnt
 _UNLIMITED = 2**62
+_MEND = "Lower the learning rate, scale the inputs (nn.Rescale), or clip the gradients (clip_norm)."
 
 
 @dataclass
@@ -36,6 +37,8 @@ class Plan:
         first_epoch, last_epoch: the epochs it trains are first_epoch + 1 ... last_epoch.
         batch_size: rows of a batch.
         rows: rows of the training data.
+        drop_last: whether a last, smaller batch is left out.
+        valid: whether validation rows are measured.
         batch: batches done in the present epoch.
         stopping: whether it ends after the present epoch.
         finished: whether the fit has ended.
@@ -45,6 +48,8 @@ class Plan:
     last_epoch: int
     batch_size: int
     rows: int
+    drop_last: bool = False
+    valid: bool = False
     batch: int = 0
     stopping: bool = False
     finished: bool = False
@@ -125,7 +130,7 @@ class Loop:
             if interrupt.requested:
                 self._interrupted()
             if trainer.folder is not None and plan.batch < len(order) and trainer.checkpointing.due(trainer.step):
-                finite_losses(trainer, plan.batch)
+                check_finite(trainer)
                 trainer.folder.checkpoint(trainer)
         self._end_epoch([len(rows) for rows in order[: plan.batch]], started)
 
@@ -158,7 +163,7 @@ class Loop:
 
     def _end_epoch(self, sizes: Sequence[int], started: float) -> None:
         trainer = self.trainer
-        losses, rows = finite_losses(trainer, len(sizes)), np.asarray(sizes, dtype=np.float64)
+        losses, rows = check_finite(trainer), np.asarray(sizes, dtype=np.float64)
         summed = trainer.loss.reduction == "sum"
         row: Row = {"loss": float(losses.sum() if summed else (losses * rows).sum() / rows.sum())}
         row.update((metric.name, metric.compute()) for metric in trainer.metrics)
@@ -202,7 +207,7 @@ class Loop:
     def _interrupted(self) -> None:
         trainer, hint = self.trainer, ""
         if trainer.folder is not None:
-            finite_losses(trainer, self.plan.batch)
+            check_finite(trainer)
             trainer.folder.checkpoint(trainer)
             path = trainer.folder.path
             hint = f" Go on with: anyfw train --resume {path}, or Trainer.resume({str(path)!r})."
@@ -227,6 +232,23 @@ def measure(net: Layer, loss: Loss, metrics: Sequence[Metric], feed: Feed, rows:
     return result
 
 
+def check_finite(trainer: "Trainer") -> NDArray[np.float64]:
+    """The present epoch's losses, once they and the weights after the latest step are known to be finite.
+
+    Raises:
+        NonFiniteError: they are not.
+    """
+    losses = finite_losses(trainer, trainer.step_in_epoch)
+    for pack in {parameter.pack for parameter in trainer.net.parameters() if parameter.pack is not None}:
+        xp = pack.backend.xp
+        if not bool(xp.all(xp.isfinite(pack.data))):
+            raise NonFiniteError(
+                f"The weights became NaN or infinite in epoch {trainer.epoch + 1}, at the latest in batch "
+                f"{trainer.step_in_epoch}. {_MEND}"
+            )
+    return losses
+
+
 def finite_losses(trainer: "Trainer", batches: int) -> NDArray[np.float64]:
     """The present epoch's losses by batch, shape (batches,); waits for the device.
 
@@ -239,8 +261,7 @@ def finite_losses(trainer: "Trainer", batches: int) -> NDArray[np.float64]:
     if not np.isfinite(losses).all():
         batch = int(np.argmin(np.isfinite(losses)))
         raise NonFiniteError(
-            f"The loss became {losses[batch]} in epoch {trainer.epoch + 1}, batch {batch + 1}. "
-            "Lower the learning rate, scale the inputs (nn.Rescale), or clip the gradients (clip_norm)."
+            f"The loss became {losses[batch]} in epoch {trainer.epoch + 1}, batch {batch + 1}. {_MEND}"
         )
     return losses
 

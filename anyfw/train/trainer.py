@@ -83,6 +83,8 @@ class Trainer:
         progress: bool | str | None = None,
         on_device: bool | str = "auto",
     ) -> None:
+        if isinstance(early_stopping, bool):
+            raise ConfigError("Trainer: early_stopping takes a patience in epochs, or an EarlyStopping.")
         for name, value, least in (("accumulate", accumulate, 1), ("keep", keep, 1)):
             if not isinstance(value, int) or value < least:
                 raise ConfigError(f"Trainer: expected {name} of at least {least}, got {value!r}.")
@@ -155,6 +157,7 @@ class Trainer:
         *,
         epochs: int | None = None,
         batch_size: int | None = None,
+        drop_last: bool = False,
     ) -> History:
         """Train that many further epochs, or, after `resume` and without `epochs`, finish the interrupted fit.
 
@@ -163,6 +166,7 @@ class Trainer:
             valid: the same, measured after each epoch.
             epochs: further epochs, at least 1.
             batch_size: rows of a batch, 32 if not given.
+            drop_last: leave out an epoch's last batch where it is smaller than the others.
 
         Raises:
             ConfigError, DataError, ShapeError: settings or data that cannot be trained on; nothing was changed.
@@ -170,12 +174,12 @@ class Trainer:
         """
         source = as_source(train)
         valid_source = None if valid is None else as_source(valid)
-        plan = self._planned(source, epochs, batch_size)
+        plan = self._planned(source, epochs, batch_size, drop_last=drop_last, valid=valid is not None)
         if self.early_stopping is not None and self.early_stopping.monitor.startswith("valid_") and valid is None:
             raise ConfigError(f"early_stopping monitors {self.early_stopping.monitor!r}: give fit(..., valid=...).")
         feed = self._check(source, training=True)
         measured = None if valid_source is None else (self._check(valid_source, training=False), len(valid_source))
-        batches = Batches(plan.rows, plan.batch_size, self.seed)
+        batches = Batches(plan.rows, plan.batch_size, self.seed, drop_last=plan.drop_last)
         loop = Loop(self, plan, feed, batches, measured, [*self.callbacks, *self._progress])
         self.plan = plan
         if epochs is not None:
@@ -195,7 +199,9 @@ class Trainer:
         if self.plan is not None:
             self.plan.stopping = True
 
-    def _planned(self, source: Source, epochs: int | None, batch_size: int | None) -> Plan:
+    def _planned(
+        self, source: Source, epochs: int | None, batch_size: int | None, *, drop_last: bool, valid: bool
+    ) -> Plan:
         left = self.plan if self.plan is not None and not self.plan.finished else None
         if epochs is None:
             if left is None:
@@ -205,18 +211,22 @@ class Trainer:
                     f"fit: the interrupted fit had {left.rows} rows in batches of {left.batch_size}, got {len(source)} "
                     f"rows and batch_size {batch_size}. Give the same data, or epochs= to start another fit."
                 )
+            if valid != left.valid:
+                had = "had validation rows" if left.valid else "had no validation rows"
+                raise DataError(f"fit: the interrupted fit {had}. Give the same, or epochs= to start another fit.")
             return left
         if not isinstance(epochs, int) or epochs < 1:
             raise ConfigError(f"fit: expected epochs of at least 1, got {epochs!r}.")
         size = 32 if batch_size is None else batch_size
         if not isinstance(size, int) or size < 1:
             raise ConfigError(f"fit: expected batch_size of at least 1, got {size!r}.")
-        return Plan(self.epoch, self.epoch + epochs, size, len(source))
+        return Plan(self.epoch, self.epoch + epochs, size, len(source), drop_last, valid)
 
     def _check(self, source: Source, *, training: bool) -> Feed:
         """Run two rows through the net and look at all targets, so that errors come first; then take the data."""
         net, loss = self.net, self.loss
         columns = source.arrays if isinstance(source, Arrays) else source[np.arange(min(2, len(source)))]
+        self._tell_cast(columns[0])
         y = net.forward(net.backend.asarray(columns[0][:2], net.dtype))
         shape = tuple(y.shape[1:])
         loss.check(shape, *columns[1:], training=training and isinstance(source, Arrays))
@@ -224,12 +234,13 @@ class Trainer:
             if not isinstance(source, Arrays):
                 raise DataError("weight='balanced' counts labels beforehand: give arrays, or the weights themselves.")
             loss.balance(columns[1], shape[-1])
-        self._tell_cast(columns[0])
         labels = loss.takes_labels(shape, columns[1])
         check = partial(loss.check, shape, training=False)
         return make_feed(source, net.backend, net.dtype, labels=labels, check=check, on_device=self.on_device)
 
     def _tell_cast(self, x: NDArray[Any]) -> None:
+        if x.dtype == np.float64 and self.net.dtype == "float32" and np.abs(x).max() > np.finfo(np.float32).max:
+            raise DataError("x: numbers beyond the range of float32. Scale them, or train with dtype='float64'.")
         if x.dtype.name != self.net.dtype and x.dtype not in self._told:
             self._told.add(x.dtype)
             _log.info("x: %s is cast to %s once, on its way to the device", x.dtype, self.net.dtype)
@@ -256,7 +267,8 @@ class Trainer:
     @property
     def steps_per_epoch(self) -> int:
         """Batches of an epoch."""
-        return math.ceil(self.plan.rows / self.plan.batch_size) if self.plan else 0
+        plan = self.plan
+        return len(Batches(plan.rows, plan.batch_size, self.seed, drop_last=plan.drop_last)) if plan else 0
 
     def running_loss(self) -> float:
         """The mean loss of the present epoch's batches so far; waits for the device.

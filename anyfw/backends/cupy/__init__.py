@@ -83,11 +83,3 @@ class Backend(backend.Backend):
         with self.device:  # type: ignore[attr-defined]
             free, total = self._cupy.cuda.runtime.memGetInfo()
             return int(free + self._cupy.get_default_memory_pool().free_bytes()), int(total)
-
-    def pinned(self, host: NDArray[np.generic]) -> NDArray[np.generic]:
-        """A page-locked copy, which the device reads without staging."""
-        from cupyx import empty_pinned
-
-        values: NDArray[np.generic] = empty_pinned(host.shape, host.dtype)
-        values[...] = host
-        return values
