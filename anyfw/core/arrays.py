@@ -26,16 +26,31 @@ def namespace(x: Array, /) -> Namespace:
         return _NAMESPACES.setdefault(type(x), array_namespace(x))
 
 
+# Name, floating, integer: asked for at every step of every layer, and slow to find out. By type, too: libraries warn
+# when their dtypes are compared with those of others.
+_DTYPES: dict[tuple[type, DType], tuple[str, bool, bool]] = {}
+
+
 def dtype_name(x: Array, /) -> str:
     """The name that the standard gives to the dtype of x: "float32", "int64", ..."""
-    return str(x.dtype).rpartition(".")[2]
+    return _dtype(x)[0]
 
 
 def is_floating(x: Array, /) -> bool:
     """Whether x holds real floating-point numbers."""
-    return bool(namespace(x).isdtype(x.dtype, "real floating"))
+    return _dtype(x)[1]
 
 
 def is_integer(x: Array, /) -> bool:
     """Whether x holds integers."""
-    return bool(namespace(x).isdtype(x.dtype, "integral"))
+    return _dtype(x)[2]
+
+
+def _dtype(x: Array) -> tuple[str, bool, bool]:
+    key = (type(x), getattr(x, "dtype", None))
+    try:
+        return _DTYPES[key]
+    except KeyError:
+        xp, name = namespace(x), str(x.dtype).rpartition(".")[2]
+        found = name, bool(xp.isdtype(x.dtype, "real floating")), bool(xp.isdtype(x.dtype, "integral"))
+        return _DTYPES.setdefault(key, found)

@@ -9,6 +9,7 @@ from anyfw.core.arrays import Array, dtype_name, is_floating, namespace
 from anyfw.core.criterion import Criterion
 from anyfw.core.errors import ConfigError, PlacementError, ShapeError, UnknownNameError
 from anyfw.losses import checks
+from anyfw.ops import loss as ops
 
 
 class Loss(Criterion):
@@ -54,12 +55,12 @@ class Loss(Criterion):
 
     def __call__(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
         """(value, dy): the reduced loss, a 0-d array on the device, and its gradient by y."""
-        value, total, dy = self._sums(y, target, sample_weight)
+        losses, total, dy = self._weighted(y, target, sample_weight)
+        if type(total) is float and self.reduction != "sum":
+            return ops.mean_(losses, dy, total), dy
+        value = namespace(y).sum(losses)
         if self.reduction == "sum":
             return value, dy
-        if type(total) is float:
-            dy *= 1.0 / total
-            return value / total, dy
         xp = namespace(y)
         # Only an exact zero is replaced: weights of NaN still show as NaN.
         empty = total == 0
@@ -72,23 +73,27 @@ class Loss(Criterion):
 
         Added up over batches, the first by the second is the mean over all rows, exactly.
         """
-        value, total, _ = self._sums(y, target, sample_weight)
+        losses, total, _ = self._weighted(y, target, sample_weight)
+        value = namespace(y).sum(losses)
         if type(total) is float:
             total = namespace(y).full((), total, dtype=y.dtype, device=y.device)
         return value, total
 
-    def _sums(self, y: Array, target: Array, sample_weight: Array | None) -> tuple[Array, Any, Array]:
+    def _weighted(self, y: Array, target: Array, sample_weight: Array | None) -> tuple[Array, Any, Array]:
         self.expect(y, target)
         losses, dy, weight = self.each(y, target)
-        xp = namespace(y)
+        # The losses and their gradient, weighted, and the sum of all weights: a float where there are none.
         units = float(prod(losses.shape))
+        if weight is None and sample_weight is None:
+            return losses, units / self.units_per_weight(y), dy
+        xp = namespace(y)
         total: Any = units if weight is None else xp.sum(weight)
         if sample_weight is not None:
             rows = self._rows(sample_weight, y, losses)
             losses = losses * rows
             dy *= rows if dy.ndim == losses.ndim else xp.expand_dims(rows, axis=-1)
             total = xp.sum(rows) * (units / prod(rows.shape)) if weight is None else xp.sum(weight * rows)
-        return xp.sum(losses), total / self.units_per_weight(y), dy
+        return losses, total / self.units_per_weight(y), dy
 
     def units_per_weight(self, y: Array) -> float:  # noqa: ARG002 - KLDivLoss counts rows instead of elements
         """How many losses share one unit of weight in the mean; 1 unless the reduction counts rows."""

@@ -160,6 +160,13 @@ def kl_divergence(y: Array, /, target: Array, log_target: bool) -> tuple[Array, 
     return probability * (log_probability - y), -probability
 
 
+@singledispatch
+def mean_(losses: Array, /, dy: Array, count: float) -> Array:
+    """The sum of all losses by count; dy is divided by it, too, in place."""
+    dy *= 1.0 / count
+    return namespace(losses).sum(losses) / count
+
+
 def label_index(target: Array, /) -> Array:
     """Labels as `take_along_axis` takes them: (...) becomes (..., 1), int64."""
     xp = namespace(target)

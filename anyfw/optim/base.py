@@ -101,17 +101,22 @@ class Optimizer(ABC):
     def step(self) -> None:
         """Update every trainable parameter by its gradient; one that was not written counts as zero."""
         self._respan()
+        spans = self._store.spans
         rates = [schedule(self.steps) for schedule in self._by_group()]
-        for span in self._store.spans:
+        for span in spans:
             settle(span.members)
-        for span in self._store.spans:
+        for span in spans:
             i, decay = span.kind
-            options = _settings(self.groups[i])
+            options = self.groups[i].copy()
             if not decay:
                 options.update(_NO_PENALTY)
-            grad = ops.penalised(span.grad, span.data, options.pop("l1"), options.pop("l2"))
+            del options["params"]
+            grad, l1, l2 = span.grad, options.pop("l1"), options.pop("l2")
+            if l1 or l2:
+                grad = ops.penalised(grad, span.data, l1, l2)
             span.step += 1
-            self.update(span.data, grad, span.state, **{**options, "lr": rates[i], "step": span.step})
+            options["lr"], options["step"] = rates[i], span.step
+            self.update(span.data, grad, span.state, **options)
         self.steps += 1
 
     def zero_grad(self) -> None:
@@ -168,7 +173,8 @@ class Optimizer(ABC):
     def _by_group(self) -> list[Schedule]:
         for group in self.groups:
             # Who assigns to a group gives a number, as anywhere else.
-            group["lr"] = _as_schedule(self._who, group["lr"])
+            if type(group["lr"]) is not Constant:
+                group["lr"] = _as_schedule(self._who, group["lr"])
         return [group["lr"] for group in self.groups]
 
     def bind(self, *, total_steps: int, epoch_steps: int, start: int | None = None) -> None:

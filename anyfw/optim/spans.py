@@ -108,8 +108,8 @@ def flat_gradients(parameters: Iterable[Parameter]) -> list[Array]:
 
 def settle(parameters: Iterable[Parameter]) -> None:
     """Make the gradient of each trainable parameter that no backward has written zero."""
-    for parameter in [p for p in parameters if not p._written]:
-        if parameter.trainable:
+    for parameter in parameters:
+        if not parameter._written and parameter.trainable:
             parameter.grad  # noqa: B018 - reading it makes it zero
 
 
@@ -130,9 +130,10 @@ class Store:
 
     def current(self) -> bool:
         """Whether every parameter still lies where the spans say, with the flags it had."""
-        if not self._seen:
-            return False
-        return all(owner.changes == changes for owner, changes in self._seen)
+        for owner, changes in self._seen:
+            if owner.changes != changes:
+                return False
+        return bool(self._seen)
 
     def respan(self, kind: Kind, init: Callable[[Span], dict[str, Array]]) -> None:
         """Find the spans anew; each parameter keeps its arrays and its number of steps, frozen ones meanwhile too."""

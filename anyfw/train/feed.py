@@ -11,6 +11,7 @@ from anyfw.core.arrays import Array
 from anyfw.core.backend import Backend
 from anyfw.core.errors import ConfigError
 from anyfw.data import Arrays, Source
+from anyfw.ops.gather import gather
 
 Indices = Sequence[NDArray[np.int64]]
 Batch = tuple[Array, ...]
@@ -74,13 +75,12 @@ class Resident:
         """Gather each batch; the epoch's order crosses to the device in one copy."""
         if not indices:
             return
-        xp = self.backend.xp
         order = self.backend.asarray(np.concatenate(list(indices)), "int64")
         start = 0
         for rows in indices:
             chosen = order[start : start + len(rows)]
             start += len(rows)
-            yield tuple(xp.take(column, chosen, axis=0) for column in self.columns)
+            yield tuple([gather(column, chosen) for column in self.columns])
 
 
 class Streaming:

@@ -1,11 +1,15 @@
 """NumPy on the CPU: the backend that is always there."""
 
+from functools import cache
+from importlib.util import find_spec
+
 import numpy as np
 from numpy.typing import NDArray
 
 from anyfw.core import backend
 from anyfw.core.arrays import Array
 from anyfw.core.errors import UnknownNameError
+from anyfw.ops.variants import fused, register
 
 
 class Backend(backend.Backend):
@@ -19,6 +23,7 @@ class Backend(backend.Backend):
         if device not in (None, "cpu"):
             raise UnknownNameError("device of numpy", device, self.devices())
         self.spec, self.device, self.xp = "numpy", "cpu", np
+        load_kernels()
 
     @classmethod
     def devices(cls) -> tuple[str, ...]:
@@ -37,3 +42,23 @@ class Backend(backend.Backend):
     def to_numpy(self, x: Array) -> NDArray[np.generic]:
         """X itself."""
         return np.asarray(x)
+
+
+@cache
+def load_kernels() -> str:
+    """Put the faster variants in place, once: "0" none, "plain" NumPy's own, "1" those compiled by numba, too.
+
+    Raises:
+        ConfigError: ANYFW_FUSED has another value.
+    """
+    choice = fused()
+    if choice != "0":
+        from anyfw.backends.numpy import kernels
+
+        register(np.ndarray, kernels.VARIANTS)
+    if choice != "1" or find_spec("numba") is None:
+        return "0" if choice == "0" else "plain"
+    from anyfw.backends.numpy import kernels_numba
+
+    register(np.ndarray, kernels_numba.VARIANTS)
+    return "1"

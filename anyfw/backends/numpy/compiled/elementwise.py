@@ -1,0 +1,188 @@
+"""Activations and their gradients: one pass, no temporaries. Each kernel writes into its first argument.
+
+Measured against the reference on 512 x 1024 float32 by `ci/bench/kernels.py`; the README of the results has the table.
+"""
+
+import math
+
+from anyfw.backends.numpy.compiled.jit import covers, elementwise, exp, expm1, kernel, tanh
+from anyfw.ops import activation as ops
+
+_TANH_SCALE = math.sqrt(2.0 / math.pi)
+_TANH_CUBIC = 0.044715
+
+
+@kernel
+def relu(y, x):
+    """0 where x is not above it; NaN stays."""
+    source, target = x.reshape(x.size), y.reshape(x.size)
+    zero = x.dtype.type(0.0)
+    for i in range(x.size):
+        v = source[i]
+        target[i] = zero if v <= zero else v
+
+
+@kernel
+def relu_grad(dx, dy, y):
+    """A product, not a choice: a NaN in a place that is off must not vanish."""
+    g, v, target = dy.reshape(dy.size), y.reshape(dy.size), dx.reshape(dy.size)
+    zero, one = dy.dtype.type(0.0), dy.dtype.type(1.0)
+    for i in range(dy.size):
+        target[i] = g[i] * (one if v[i] > zero else zero)
+
+
+@kernel
+def leaky_relu(y, x, slope):
+    """Two lines."""
+    source, target = x.reshape(x.size), y.reshape(x.size)
+    zero, rest = x.dtype.type(0.0), x.dtype.type(slope)
+    for i in range(x.size):
+        v = source[i]
+        target[i] = v if v > zero else rest * v
+
+
+@kernel
+def leaky_relu_grad(dx, dy, x, slope):
+    """The slope of the line that x is on."""
+    g, v, target = dy.reshape(dy.size), x.reshape(dy.size), dx.reshape(dy.size)
+    zero, one, rest = dy.dtype.type(0.0), dy.dtype.type(1.0), dy.dtype.type(slope)
+    for i in range(dy.size):
+        target[i] = g[i] * (one if v[i] > zero else rest)
+
+
+@kernel
+def elu(y, x, alpha, scale):
+    """The line and the exponential."""
+    source, target = x.reshape(x.size), y.reshape(x.size)
+    zero, s, low = x.dtype.type(0.0), x.dtype.type(scale), x.dtype.type(scale * alpha)
+    for i in range(x.size):
+        v = source[i]
+        below = low * expm1(zero if v > zero else v)
+        target[i] = s * v if v > zero else below
+
+
+@kernel
+def elu_grad(dx, dy, y, alpha, scale):
+    """From the output y."""
+    g, v, target = dy.reshape(dy.size), y.reshape(dy.size), dx.reshape(dy.size)
+    zero, s, low = dy.dtype.type(0.0), dy.dtype.type(scale), dy.dtype.type(scale * alpha)
+    for i in range(dy.size):
+        target[i] = g[i] * (s if v[i] > zero else v[i] + low)
+
+
+@kernel
+def sigmoid(y, x):
+    """As the reference."""
+    source, target = x.reshape(x.size), y.reshape(x.size)
+    zero, one = x.dtype.type(0.0), x.dtype.type(1.0)
+    for i in range(x.size):
+        v = source[i]
+        e = exp(-abs(v))
+        target[i] = (e if v < zero else one) / (one + e)
+
+
+@kernel
+def sigmoid_grad(dx, dy, y):
+    """From the output y."""
+    g, v, target = dy.reshape(dy.size), y.reshape(dy.size), dx.reshape(dy.size)
+    one = dy.dtype.type(1.0)
+    for i in range(dy.size):
+        target[i] = g[i] * (v[i] * (one - v[i]))
+
+
+@kernel
+def tanh_forward(y, x):
+    """As the reference."""
+    source, target = x.reshape(x.size), y.reshape(x.size)
+    for i in range(x.size):
+        target[i] = tanh(source[i])
+
+
+@kernel
+def tanh_grad(dx, dy, y):
+    """From the output y."""
+    g, v, target = dy.reshape(dy.size), y.reshape(dy.size), dx.reshape(dy.size)
+    one = dy.dtype.type(1.0)
+    for i in range(dy.size):
+        target[i] = g[i] * (one - v[i] * v[i])
+
+
+@kernel
+def silu(y, x):
+    """x times its sigmoid."""
+    source, target = x.reshape(x.size), y.reshape(x.size)
+    zero, one = x.dtype.type(0.0), x.dtype.type(1.0)
+    for i in range(x.size):
+        v = source[i]
+        e = exp(-abs(v))
+        target[i] = v * ((e if v < zero else one) / (one + e))
+
+
+@kernel
+def silu_grad(dx, dy, x):
+    """From the input x."""
+    g, source, target = dy.reshape(dy.size), x.reshape(dy.size), dx.reshape(dy.size)
+    zero, one = x.dtype.type(0.0), x.dtype.type(1.0)
+    for i in range(dy.size):
+        v = source[i]
+        e = exp(-abs(v))
+        s = (e if v < zero else one) / (one + e)
+        target[i] = g[i] * (s * (one + v * (one - s)))
+
+
+@kernel
+def softplus_grad(dx, dy, x, beta, threshold):
+    """From the input x; 1 above the threshold."""
+    g, source, target = dy.reshape(dy.size), x.reshape(dy.size), dx.reshape(dy.size)
+    zero, one = x.dtype.type(0.0), x.dtype.type(1.0)
+    b, most = x.dtype.type(beta), x.dtype.type(threshold)
+    for i in range(dy.size):
+        z = b * source[i]
+        e = exp(-abs(z))
+        s = (e if z < zero else one) / (one + e)
+        target[i] = g[i] * (one if z > most else s)
+
+
+@kernel
+def gelu_tanh(y, x):
+    """As the reference."""
+    source, target = x.reshape(x.size), y.reshape(x.size)
+    t = x.dtype.type
+    one, half, far, scale, cubic = t(1.0), t(0.5), t(40.0), t(_TANH_SCALE), t(_TANH_CUBIC)
+    for i in range(x.size):
+        v = source[i]
+        near = far if v > far else (-far if v < -far else v)
+        target[i] = half * v * (one + tanh(scale * near * (one + cubic * near * near)))
+
+
+@kernel
+def gelu_tanh_grad(dx, dy, x):
+    """From the input x."""
+    g, source, target = dy.reshape(dy.size), x.reshape(dy.size), dx.reshape(dy.size)
+    t = x.dtype.type
+    one, half, three, far, scale, cubic = t(1.0), t(0.5), t(3.0), t(40.0), t(_TANH_SCALE), t(_TANH_CUBIC)
+    for i in range(dy.size):
+        v = source[i]
+        near = far if v > far else (-far if v < -far else v)
+        h = tanh(scale * near * (one + cubic * near * near))
+        slope = scale * (one + three * cubic * near * near)
+        target[i] = g[i] * (half * (one + h) + half * near * (one - h * h) * slope)
+
+
+VARIANTS = {
+    ops.relu: elementwise(ops.relu, covers, relu),
+    ops.relu_grad: elementwise(ops.relu_grad, covers, relu_grad),
+    ops.leaky_relu: elementwise(ops.leaky_relu, lambda x, _: covers(x), leaky_relu),
+    ops.leaky_relu_grad: elementwise(ops.leaky_relu_grad, lambda dy, x, _: covers(dy, x), leaky_relu_grad),
+    ops.elu: elementwise(ops.elu, lambda x, *_: covers(x), elu),
+    ops.elu_grad: elementwise(ops.elu_grad, lambda dy, y, *_: covers(dy, y), elu_grad),
+    ops.sigmoid: elementwise(ops.sigmoid, covers, sigmoid),
+    ops.sigmoid_grad: elementwise(ops.sigmoid_grad, covers, sigmoid_grad),
+    ops.tanh: elementwise(ops.tanh, covers, tanh_forward),
+    ops.tanh_grad: elementwise(ops.tanh_grad, covers, tanh_grad),
+    ops.silu: elementwise(ops.silu, covers, silu),
+    ops.silu_grad: elementwise(ops.silu_grad, covers, silu_grad),
+    ops.softplus_grad: elementwise(ops.softplus_grad, lambda dy, x, *_: covers(dy, x), softplus_grad),
+    ops.gelu_tanh: elementwise(ops.gelu_tanh, covers, gelu_tanh),
+    ops.gelu_tanh_grad: elementwise(ops.gelu_tanh_grad, covers, gelu_tanh_grad),
+}

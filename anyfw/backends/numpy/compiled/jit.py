@@ -1,0 +1,181 @@
+"""How kernels are compiled, and the elementary functions that LLVM can turn into vector instructions.
+
+A call of the C library's `exp` keeps a loop scalar. The float32 functions here are polynomials instead, within
+three units in the last place; float64 takes the C library's.
+"""
+
+import functools
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.extending import intrinsic, overload
+
+from anyfw.core.arrays import Array
+
+_log = logging.getLogger("anyfw")
+_told = False
+
+# Sums may be taken in any order and products contracted: what vector instructions need. NaN and infinity stay exact.
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile at the first call for the arguments' types; kept on disk, or in memory where no folder can be written.
+
+    Serial on purpose: numba's threads beside those of OpenBLAS cost far more than they bring.
+    """
+    try:
+        compiled = numba.njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:
+        return numba.njit(**_OPTIONS)(function)
+    _tell(Path(compiled.stats.cache_path))
+    return compiled
+
+
+inline = numba.njit(**_OPTIONS)
+
+
+def _tell(folder: Path) -> None:
+    global _told
+    if not _told:
+        _told = True
+        if not any(folder.glob("*.nbi")):
+            _log.info("compiling the CPU kernels, once; they are kept in %s", folder)
+
+
+def covers(x: Array, *others: Array) -> bool:
+    """Whether a kernel may loop over these: contiguous, all float32 or all float64, alike in shape."""
+    dtype, shape = x.dtype, x.shape
+    if (dtype != _FLOAT32 and dtype != _FLOAT64) or not shape or not x.flags.c_contiguous:
+        return False
+    for other in others:  # noqa: SIM110 - a generator would cost more than the check
+        if other.dtype != dtype or other.shape != shape or not other.flags.c_contiguous:
+            return False
+    return True
+
+
+def covers_dtype(x: Array, *others: Array) -> bool:
+    """Whether these are all float32 or all float64, for kernels that index and so take any strides."""
+    dtype = x.dtype
+    if dtype != _FLOAT32 and dtype != _FLOAT64:
+        return False
+    for other in others:  # noqa: SIM110 - a generator would cost more than the check
+        if other.dtype != dtype:
+            return False
+    return True
+
+
+def elementwise(op: Any, accepts: Callable[..., bool], compiled: Callable[..., None]) -> Callable[..., Any]:
+    """A variant of the op, whose result is like its first argument: the kernel where `accepts` says so of them all.
+
+    The result is made here: an array that numba makes takes a microsecond to become one of Python's.
+    """
+    reference = op.dispatch(object)
+
+    @functools.wraps(reference)
+    def variant(x: Array, *rest: Any) -> Array:
+        if not accepts(x, *rest):
+            return reference(x, *rest)
+        result = np.empty_like(x)
+        compiled(result, x, *rest)
+        return result
+
+    return variant
+
+
+def guarded(op: Any, accepts: Callable[..., bool], compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """A variant of the op: the kernel where `accepts` says so of the same arguments, else the reference."""
+    reference = op.dispatch(object)
+
+    @functools.wraps(reference)
+    def variant(*args: Any) -> Any:
+        return compiled(*args) if accepts(*args) else reference(*args)
+
+    return variant
+
+
+@intrinsic
+def _float_of_bits(typing: Any, bits: Any) -> Any:
+    """The float32 with these 32 bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], context.get_value_type(types.float32))
+
+    return types.float32(types.int32), generate
+
+
+_LOG2_E = np.float32(1.0 / math.log(2.0))
+# ln 2 in two parts: the first has so few bits that its product with a small whole number is exact.
+_LN2_HIGH = np.float32(0.693359375)
+_LN2_LOW = np.float32(math.log(2.0) - 0.693359375)
+_LOWEST, _HIGHEST = np.float32(-87.33), np.float32(88.37)
+_ONE, _HALF, _TWO, _ZERO, _TEN = (np.float32(value) for value in (1.0, 0.5, 2.0, 0.0, 10.0))
+_C3, _C4, _C5, _C6, _C7, _C8 = (np.float32(1.0 / math.factorial(n)) for n in range(3, 9))
+
+
+@inline
+def _exp32(x):
+    # x = n ln 2 + r with |r| <= ln 2 / 2, where seven terms of the series reach float32's precision; 2^n by its bits.
+    # Below the smallest normal number it is 0, above the largest it is infinite; NaN stays NaN by the series.
+    held = _HIGHEST if x > _HIGHEST else (_LOWEST if x < _LOWEST else x)
+    n = np.floor(held * _LOG2_E + _HALF)
+    r = held - n * _LN2_HIGH - n * _LN2_LOW
+    series = _ONE + r * (_ONE + r * (_HALF + r * (_C3 + r * (_C4 + r * (_C5 + r * (_C6 + r * _C7))))))
+    whole = np.int32(n) if x == x else np.int32(0)
+    y = series * _float_of_bits(np.int32((whole + np.int32(127)) << np.int32(23)))
+    y = _ZERO if x < _LOWEST else y
+    return np.float32(np.inf) if x > _HIGHEST else y
+
+
+@inline
+def _expm1_32(x):
+    # Near 0, where exp(x) - 1 cancels, the series itself; from -ln 2 / 2 on the difference is good.
+    small = x * (_ONE + x * (_HALF + x * (_C3 + x * (_C4 + x * (_C5 + x * (_C6 + x * (_C7 + x * _C8)))))))
+    far = _exp32(x) - _ONE
+    return small if abs(x) < np.float32(0.35) else far
+
+
+@inline
+def _tanh32(x):
+    # tanh(x) = -e / (2 + e) with e = expm1(-2 x): nothing cancels; from -10 downwards it is -1 in float32.
+    # `max`, since choices by `if` here make LLVM give up vector instructions; NaN passes it in this order.
+    held = max(x, -_TEN)
+    e = _expm1_32(-_TWO * held)
+    return -e / (_TWO + e)
+
+
+def exp(x):
+    """e^x, in kernels only."""
+    raise NotImplementedError
+
+
+def expm1(x):
+    """e^x - 1, in kernels only."""
+    raise NotImplementedError
+
+
+def tanh(x):
+    """The hyperbolic tangent, in kernels only."""
+    raise NotImplementedError
+
+
+@overload(exp, jit_options=_OPTIONS)
+def _exp(x):
+    return (lambda x: _exp32(x)) if x == types.float32 else (lambda x: math.exp(x))
+
+
+@overload(expm1, jit_options=_OPTIONS)
+def _expm1(x):
+    return (lambda x: _expm1_32(x)) if x == types.float32 else (lambda x: math.expm1(x))
+
+
+@overload(tanh, jit_options=_OPTIONS)
+def _tanh(x):
+    return (lambda x: _tanh32(x)) if x == types.float32 else (lambda x: math.tanh(x))

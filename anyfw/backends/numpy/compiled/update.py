@@ -1,0 +1,264 @@
+"""Optimiser updates: every vector is read once and written once."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from anyfw.backends.numpy import kernels
+from anyfw.backends.numpy.compiled.jit import covers, kernel
+from anyfw.core.arrays import Array
+from anyfw.ops import update as ops
+
+
+@kernel
+def _sgd(data, grad, lr, weight_decay):
+    rate, decay = data.dtype.type(lr), data.dtype.type(weight_decay)
+    for i in range(data.size):
+        data[i] -= rate * (grad[i] + decay * data[i])
+
+
+@kernel
+def _sgd_momentum(data, grad, buffer, lr, momentum, taken, nesterov, weight_decay):
+    t = data.dtype.type
+    rate, kept, part, decay = t(lr), t(momentum), t(taken), t(weight_decay)
+    # The first factor of a step is chosen here, not in the loop, which stays without branches.
+    own, rest = (t(1.0), kept) if nesterov else (t(0.0), t(1.0))
+    for i in range(data.size):
+        g = grad[i] + decay * data[i]
+        b = kept * buffer[i] + part * g
+        buffer[i] = b
+        data[i] -= rate * (own * g + rest * b)
+
+
+@kernel
+def _adam(data, grad, m, v, lr, correction, beta1, beta2, eps, shrink, penalty):
+    t = data.dtype.type
+    rate, unbias, tiny, keep, decay = t(lr), t(correction), t(eps), t(shrink), t(penalty)
+    b1, b2 = t(1.0 - beta1), t(beta2)
+    c2 = t(1.0 - beta2)
+    for i in range(data.size):
+        w = keep * data[i]
+        g = grad[i] + decay * w
+        m[i] += b1 * (g - m[i])
+        v[i] = b2 * v[i] + c2 * (g * g)
+        data[i] = w - rate * (m[i] / (math.sqrt(v[i]) * unbias + tiny))
+
+
+@kernel
+def _amsgrad(data, grad, m, v, largest, lr, correction, beta1, beta2, eps, shrink, penalty):
+    t = data.dtype.type
+    rate, unbias, tiny, keep, decay = t(lr), t(correction), t(eps), t(shrink), t(penalty)
+    b1, b2 = t(1.0 - beta1), t(beta2)
+    c2 = t(1.0 - beta2)
+    for i in range(data.size):
+        w = keep * data[i]
+        g = grad[i] + decay * w
+        m[i] += b1 * (g - m[i])
+        v[i] = b2 * v[i] + c2 * (g * g)
+        # Not max(): a NaN in v must reach the weights.
+        largest[i] = largest[i] if largest[i] >= v[i] else v[i]
+        data[i] = w - rate * (m[i] / (math.sqrt(largest[i]) * unbias + tiny))
+
+
+@kernel
+def _rmsprop(data, grad, v, lr, alpha, eps, weight_decay):
+    t = data.dtype.type
+    rate, kept, part, tiny, decay = t(lr), t(alpha), t(1.0 - alpha), t(eps), t(weight_decay)
+    for i in range(data.size):
+        g = grad[i] + decay * data[i]
+        v[i] = kept * v[i] + part * (g * g)
+        data[i] -= rate * (g / (math.sqrt(v[i]) + tiny))
+
+
+@kernel
+def _adagrad(data, grad, total, lr, eps, weight_decay):
+    t = data.dtype.type
+    rate, tiny, decay = t(lr), t(eps), t(weight_decay)
+    for i in range(data.size):
+        g = grad[i] + decay * data[i]
+        total[i] += g * g
+        data[i] -= rate * (g / (math.sqrt(total[i]) + tiny))
+
+
+@kernel
+def _average(average, data, share):
+    part = data.dtype.type(share)
+    for i in range(data.size):
+        average[i] += part * (data[i] - average[i])
+
+
+@kernel
+def _square_sum(x):
+    # In float64: a plain sum of many float32 squares would stop growing.
+    total = 0.0
+    for i in range(x.size):
+        total += np.float64(x[i]) * np.float64(x[i])
+    return total
+
+
+@kernel
+def _clip(x, limit):
+    most = x.dtype.type(limit)
+    for i in range(x.size):
+        v = x[i]
+        # NaN compares false twice and stays.
+        x[i] = most if v > most else (-most if v < -most else v)
+
+
+def sgd_(
+    data: Array,
+    grad: Array,
+    buffer: Array | None,
+    *,
+    lr: float,
+    step: int,
+    momentum: float,
+    dampening: float,
+    nesterov: bool,
+    weight_decay: float,
+) -> None:
+    """One pass over two or three vectors."""
+    if buffer is None and covers(data, grad):
+        _sgd(data, grad, lr, weight_decay)
+    elif buffer is not None and step > 1 and covers(data, grad, buffer):
+        _sgd_momentum(data, grad, buffer, lr, momentum, 1.0 - dampening, nesterov, weight_decay)
+    elif buffer is not None and covers(data, grad, buffer):
+        # b = g at the first step, whatever the buffer held and the dampening is; Nesterov looks ahead all the same.
+        buffer[...] = 0.0
+        look_ahead = lr * (1.0 + momentum) if nesterov else lr
+        _sgd_momentum(data, grad, buffer, look_ahead, momentum, 1.0, False, weight_decay)
+    else:
+        _reference(ops.sgd_)(
+            data,
+            grad,
+            buffer,
+            lr=lr,
+            step=step,
+            momentum=momentum,
+            dampening=dampening,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+        )
+
+
+def adam_(
+    data: Array,
+    grad: Array,
+    exp_avg: Array,
+    exp_avg_sq: Array,
+    max_exp_avg_sq: Array | None,
+    *,
+    lr: float,
+    step: int,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+) -> None:
+    """One pass over four or five vectors."""
+    state = (exp_avg, exp_avg_sq) if max_exp_avg_sq is None else (exp_avg, exp_avg_sq, max_exp_avg_sq)
+    if not covers(data, grad, *state):
+        _reference(ops.adam_)(
+            data,
+            grad,
+            exp_avg,
+            exp_avg_sq,
+            max_exp_avg_sq,
+            lr=lr,
+            step=step,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            decoupled=decoupled,
+        )
+        return
+    beta1, beta2 = betas
+    unbiased = (lr / (1.0 - beta1**step), 1.0 / math.sqrt(1.0 - beta2**step))
+    decay = (1.0 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
+    run = _adam if max_exp_avg_sq is None else _amsgrad
+    run(data, grad, *state, *unbiased, beta1, beta2, _positive(eps, data), *decay)
+
+
+def rmsprop_(
+    data: Array,
+    grad: Array,
+    square_avg: Array,
+    grad_avg: Array | None,
+    buffer: Array | None,
+    *,
+    lr: float,
+    alpha: float,
+    eps: float,
+    momentum: float,
+    weight_decay: float,
+) -> None:
+    """One pass where neither centred nor with momentum, which are rare; else the blocked NumPy."""
+    if grad_avg is None and buffer is None and covers(data, grad, square_avg):
+        _rmsprop(data, grad, square_avg, lr, alpha, _positive(eps, data), weight_decay)
+    else:
+        kernels.VARIANTS[ops.rmsprop_](
+            data,
+            grad,
+            square_avg,
+            grad_avg,
+            buffer,
+            lr=lr,
+            alpha=alpha,
+            eps=eps,
+            momentum=momentum,
+            weight_decay=weight_decay,
+        )
+
+
+def adagrad_(
+    data: Array, grad: Array, total: Array, *, lr: float, step: int, lr_decay: float, eps: float, weight_decay: float
+) -> None:
+    """One pass over three vectors."""
+    if covers(data, grad, total):
+        _adagrad(data, grad, total, lr / (1.0 + (step - 1) * lr_decay), _positive(eps, data), weight_decay)
+    else:
+        _reference(ops.adagrad_)(
+            data, grad, total, lr=lr, step=step, lr_decay=lr_decay, eps=eps, weight_decay=weight_decay
+        )
+
+
+def average_(average: Array, data: Array, *, decay: float) -> None:
+    """One pass over two vectors."""
+    if covers(average, data):
+        _average(average, data, 1.0 - decay)
+    else:
+        _reference(ops.average_)(average, data, decay=decay)
+
+
+def square_sum(x: Array) -> Array:
+    """One pass, in float64."""
+    return np.asarray(_square_sum(x), dtype=x.dtype) if covers(x) and x.ndim == 1 else _reference(ops.square_sum)(x)
+
+
+def clip_(x: Array, limit: float) -> None:
+    """One pass in place."""
+    if covers(x) and x.ndim == 1:
+        _clip(x, limit)
+    else:
+        _reference(ops.clip_)(x, limit)
+
+
+def _reference(op: Any) -> Any:
+    return op.dispatch(object)
+
+
+def _positive(eps: float, data: Array) -> float:
+    # As in the reference: padding has zero gradients for ever, and 0 / 0 is no number.
+    return eps or float(np.finfo(data.dtype).smallest_normal)
+
+
+VARIANTS = {
+    ops.sgd_: sgd_,
+    ops.adam_: adam_,
+    ops.rmsprop_: rmsprop_,
+    ops.adagrad_: adagrad_,
+    ops.average_: average_,
+    ops.square_sum: square_sum,
+    ops.clip_: clip_,
+}

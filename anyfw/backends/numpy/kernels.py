@@ -1,0 +1,147 @@
+"""Variants of ops in NumPy itself: into memory that is there already, and in blocks that stay in the cache."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from anyfw.core.arrays import Array
+from anyfw.ops import activation, loss, update
+from anyfw.ops import gather as gathering
+from anyfw.ops import linear as affine
+
+# Elements of a block: the vectors of an update and its temporaries then fit into a core's second-level cache.
+BLOCK = 1 << 14
+
+
+def linear(x: Array, weight: Array, bias: Array | None) -> Array:
+    """As the reference, without looking up a namespace."""
+    y = x @ weight.T if x.ndim == 2 else (_rows(x) @ weight.T).reshape(*x.shape[:-1], weight.shape[0])
+    if bias is not None:
+        y += bias
+    return y
+
+
+def linear_grad(dy: Array, weight: Array) -> Array:
+    """As the reference, without looking up a namespace."""
+    return dy @ weight if dy.ndim == 2 else (_rows(dy) @ weight).reshape(*dy.shape[:-1], weight.shape[1])
+
+
+def weight_grad_(dy: Array, x: Array, grad: Array, add: bool) -> None:
+    """The first product of a step goes straight into the gradient: no temporary as large as the weight, no copy."""
+    if add:
+        grad += _rows(dy).T @ _rows(x)
+    else:
+        np.matmul(_rows(dy).T, _rows(x), out=grad)
+
+
+def bias_grad_(dy: Array, grad: Array, add: bool) -> None:
+    """Column sums, straight into the gradient."""
+    if add:
+        grad += np.add.reduce(_rows(dy), axis=0)
+    else:
+        np.add.reduce(_rows(dy), axis=0, out=grad)
+
+
+def relu_grad(dy: Array, y: Array) -> Array:
+    """The comparison's bytes are widened in pieces by the product: no second array of floats."""
+    return np.multiply(dy, y > 0)
+
+
+def sigmoid(x: Array) -> Array:
+    """e / (1 + e) of e = exp(-|x|), with the numerator chosen by sign, in two arrays in all."""
+    e = np.abs(x)
+    np.negative(e, out=e)
+    np.exp(e, out=e)
+    y = np.where(x < 0, e, x.dtype.type(1.0))
+    e += 1.0
+    y /= e
+    return y
+
+
+def tanh_grad(dy: Array, y: Array) -> Array:
+    """In one array."""
+    dx = y * y
+    np.subtract(1.0, dx, out=dx)
+    dx *= dy
+    return dx
+
+
+def cross_entropy(y: Array, target: Array) -> tuple[Array, Array]:
+    """The label's column by an index, not by comparing every class."""
+    if y.ndim != 2 or target.ndim != 1 or len(y) != len(target):
+        return _reference(loss.cross_entropy)(y, target)  # type: ignore[no-any-return]
+    rows = np.arange(len(y))
+    dy = y - np.maximum.reduce(y, axis=1, keepdims=True)
+    picked = dy[rows, target]
+    np.exp(dy, out=dy)
+    total = np.add.reduce(dy, axis=1, keepdims=True)
+    dy /= total
+    dy[rows, target] -= 1.0
+    losses = np.log(total[:, 0])
+    losses -= picked
+    return losses, dy
+
+
+def mean_(losses: Array, dy: Array, count: float) -> Array:
+    """As the reference, without the wrapper of `numpy.sum`."""
+    dy *= 1.0 / count
+    return np.add.reduce(losses, axis=None) / losses.dtype.type(count)
+
+
+def gather(x: Array, rows: Array) -> Array:
+    """As the reference, without the wrapper of `numpy.take`."""
+    return x.take(rows, axis=0)
+
+
+def blocked(op: Any) -> Callable[..., None]:
+    """The reference of an update on one block after the other: its temporaries never leave the cache."""
+    reference = _reference(op)
+
+    def variant(data: Array, /, *vectors: Array | None, **options: Any) -> None:
+        if data.ndim != 1 or data.size <= BLOCK:
+            reference(data, *vectors, **options)
+            return
+        for start in range(0, data.size, BLOCK):
+            part = slice(start, start + BLOCK)
+            reference(data[part], *(None if vector is None else vector[part] for vector in vectors), **options)
+
+    return variant
+
+
+def square_sum(x: Array) -> Array:
+    """Products of each block with itself, added in float64."""
+    if x.ndim != 1:
+        return _reference(update.square_sum)(x)
+    total = sum(float(np.dot(x[i : i + BLOCK], x[i : i + BLOCK])) for i in range(0, x.size, BLOCK))
+    return np.asarray(total, dtype=x.dtype)
+
+
+def clip_(x: Array, limit: float) -> None:
+    """In place."""
+    np.clip(x, -limit, limit, out=x)
+
+
+def _rows(x: Array) -> Array:
+    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+
+
+def _reference(op: Any) -> Any:
+    return op.dispatch(object)
+
+
+VARIANTS: dict[Any, Callable[..., Any]] = {
+    affine.linear: linear,
+    affine.linear_grad: linear_grad,
+    affine.weight_grad_: weight_grad_,
+    affine.bias_grad_: bias_grad_,
+    activation.relu_grad: relu_grad,
+    activation.sigmoid: sigmoid,
+    activation.tanh_grad: tanh_grad,
+    loss.cross_entropy: cross_entropy,
+    loss.mean_: mean_,
+    gathering.gather: gather,
+    **{op: blocked(op) for op in (update.sgd_, update.adam_, update.rmsprop_, update.adagrad_, update.average_)},
+    update.square_sum: square_sum,
+    update.clip_: clip_,
+}

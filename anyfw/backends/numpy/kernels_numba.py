@@ -1,0 +1,10 @@
+"""Compiled variants of ops, loaded over `kernels.VARIANTS` where numba is installed (the extra `fast`)."""
+
+from collections.abc import Callable
+from typing import Any
+
+from anyfw.backends.numpy.compiled import dropout, elementwise, linear, rows, update
+
+VARIANTS: dict[Any, Callable[..., Any]] = {
+    op: variant for family in (linear, elementwise, rows, dropout, update) for op, variant in family.VARIANTS.items()
+}
