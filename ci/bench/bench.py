@@ -1,113 +1,138 @@
 """Time anyfw against its peers: `python ci/bench/bench.py [--workloads a b] [--rounds 7] [--json FILE]`.
 
 Each contestant runs in a process of its own; in every round each one runs once, in turn, so that a machine whose
-speed drifts slows all of them alike. Quote ratios: they are formed round by round, and their median is printed.
+speed drifts slows all of them alike. Quote ratios: they are formed round by round, and their median is printed. After
+its first round, each one's weights are measured by the same function: the losses tell that all do the same work.
+
+Peers that are not installed are left out, and said. `pip install torch jax keras thinc scikit-learn` has them all.
 """
 
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
-from datetime import date
+import time
+from importlib.util import find_spec
 from pathlib import Path
 
+from contestants import CONTESTANTS
+from machine import describe, headline
+from workloads import WORKLOADS
 
-def worker(contestant: str, workload: str) -> None:
-    """Time one round for each line on standard input."""
-    from contestants import CONTESTANTS
-    from workloads import WORKLOADS
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
-    run = CONTESTANTS[contestant](WORKLOADS[workload])
+
+def worker(name: str, workload: str, cores: int) -> None:
+    """Train and time one round for each line on standard input; first say the loss after the round that warms up."""
+    if hasattr(os, "sched_setaffinity"):  # JAX takes as many threads as it sees cores
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    made = CONTESTANTS[name].make(WORKLOADS[workload])
+    if made is None:
+        print(json.dumps("cannot"), flush=True)
+        return
+    run, weights = made
     run()
-    print("ready", flush=True)
+    print(json.dumps(None if weights is None else WORKLOADS[workload].loss(weights())), flush=True)
     for _ in sys.stdin:
-        print(json.dumps(run()), flush=True)
+        started = time.perf_counter()
+        run()
+        print(json.dumps(time.perf_counter() - started), flush=True)
 
 
-def compare(workload: str, contestants: list[str], rounds: int) -> dict[str, list[float]]:
-    """Seconds per step, by contestant and round."""
-    command = [sys.executable, __file__, "--worker"]
-    running = {
-        name: subprocess.Popen([*command, name, workload], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for name in contestants
-    }
-    for name, process in running.items():
-        if process.stdout.readline().strip() != "ready":
-            raise SystemExit(f"{name} could not start on workload {workload}")
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+def compare(workload: str, names: list[str], rounds: int, threads: int) -> tuple[dict, dict]:
+    """(seconds of each round, loss after the first), by contestant."""
+    command = [sys.executable, __file__, "--threads", str(threads), "--worker"]
+    running, losses = {}, {}
+    for name in names:
+        environment = os.environ | dict.fromkeys(THREADS, str(threads)) | CONTESTANTS[name].environment
+        process = subprocess.Popen(
+            [*command, name, workload], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        answer = process.stdout.readline()  # one starts after the other: compilers would disturb each other
+        if not answer:
+            raise SystemExit(f"{name} could not train workload {workload}")
+        if (loss := json.loads(answer)) != "cannot":
+            running[name], losses[name] = process, loss
+    seconds: dict[str, list[float]] = {name: [] for name in running}
     for _ in range(rounds):
         for name, process in running.items():
             process.stdin.write("\n")
             process.stdin.flush()
-            seconds[name].append(json.loads(process.stdout.readline())[0])
+            seconds[name].append(json.loads(process.stdout.readline()))
     for process in running.values():
         process.stdin.close()
         process.wait()
-    return seconds
+    return seconds, losses
+
+
+def ratio(seconds: dict[str, list[float]], name: str, *others: str) -> float | None:
+    """The median over the rounds of one's time by that of the fastest of some others; None where one is absent."""
+    present = [other for other in others if other in seconds]
+    if name not in seconds or not present:
+        return None
+    best = min(present, key=lambda other: statistics.median(seconds[other]))
+    return statistics.median(a / b for a, b in zip(seconds[name], seconds[best], strict=True))
+
+
+def ratios(seconds: dict[str, list[float]]) -> dict[str, float]:
+    """The ratios that are promised and quoted, as far as both sides ran."""
+    torch = ("torch eager", "torch fused", "torch compiled")
+    found = {
+        "Trainer / JAX jit": ratio(seconds, "anyfw Trainer", "JAX jit"),
+        "Trainer / JAX scan": ratio(seconds, "anyfw Trainer", "JAX scan"),
+        "step / JAX jit": ratio(seconds, "anyfw step", "JAX jit"),
+        "Trainer / products": ratio(seconds, "anyfw Trainer", "products alone"),
+        "step / products": ratio(seconds, "anyfw step", "products alone"),
+        "Trainer / best torch": ratio(seconds, "anyfw Trainer", *torch),
+        "Trainer, no extras / best torch": ratio(seconds, "anyfw Trainer, no extras", *torch),
+        "Trainer, no extras / scikit-learn": ratio(seconds, "anyfw Trainer, no extras", "scikit-learn"),
+    }
+    return {name: round(value, 3) for name, value in found.items() if value is not None}
 
 
 def main() -> None:
-    from contestants import CONTESTANTS
-    from workloads import WORKLOADS
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workloads", nargs="+", default=list(WORKLOADS), choices=list(WORKLOADS))
     parser.add_argument("--contestants", nargs="+", default=list(CONTESTANTS), choices=list(CONTESTANTS))
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="cores of each contestant")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        worker(*arguments.worker)
+        worker(*arguments.worker, arguments.threads)
         return
-    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = str(arguments.threads)
-    result = {"machine": describe_machine(), "threads": arguments.threads, "rounds": arguments.rounds, "workloads": {}}
-    print(f"{'':10}" + "".join(f"{name:>18}" for name in arguments.contestants) + f"{'Trainer / torch':>18}")
+    os.environ |= dict.fromkeys(THREADS, str(arguments.threads))
+    present = [name for name in arguments.contestants if find_spec(CONTESTANTS[name].package)]
+    for name in set(arguments.contestants) - set(present):
+        print(f"left out: {name}, since {CONTESTANTS[name].package} is not installed", file=sys.stderr)
+    result = {"machine": describe(), "threads": arguments.threads, "rounds": arguments.rounds, "workloads": {}}
+    print(headline(result["machine"]))
     for workload in arguments.workloads:
-        seconds = compare(workload, arguments.contestants, arguments.rounds)
-        micro = {name: statistics.median(times) * 1e6 for name, times in seconds.items()}
-        row = {"microseconds per step": micro, "spread": {n: [min(t) * 1e6, max(t) * 1e6] for n, t in seconds.items()}}
-        row["ratio of anyfw Trainer to the best torch"] = ratio = ratio_to_torch(seconds)
-        result["workloads"][workload] = row
-        shown = "".join(f"{micro[name]:>15.1f} us" for name in arguments.contestants)
-        print(f"{workload:10}{shown}{'' if ratio is None else f'{ratio:>18.2f}'}", flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        seconds, losses = compare(workload, present, arguments.rounds, arguments.threads)
+        result["workloads"][workload] = tabulate(WORKLOADS[workload], seconds, losses)
+        if arguments.json:
+            arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def ratio_to_torch(seconds: dict[str, list[float]]) -> float | None:
-    """The median over the rounds of anyfw's time by that of the faster torch."""
-    torch = [times for name, times in seconds.items() if name.startswith("torch")]
-    if not torch or "anyfw Trainer" not in seconds:
-        return None
-    best = min(torch, key=statistics.median)
-    return statistics.median(a / b for a, b in zip(seconds["anyfw Trainer"], best, strict=True))
-
-
-def describe_machine() -> dict[str, str]:
-    """Processor, library versions and the date."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    def installed(name: str) -> str:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return "not installed"
-
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    model = next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
-    libraries = {name: installed(name) for name in ("numpy", "torch")}
-    return {"processor": model, "cores": str(os.cpu_count()), "python": platform.python_version(), **libraries} | {
-        "date": date.today().isoformat()
-    }
+def tabulate(workload, seconds: dict[str, list[float]], losses: dict[str, float | None]) -> dict:
+    """Print one workload's table; the same as a dict."""
+    print(f"\n{workload.name}: {workload}\n{'us per step':>32} {'fastest':>10} {'slowest':>10} {'loss':>9}")
+    rows = {}
+    for name, times in seconds.items():
+        low, middle, high = (
+            value / workload.steps * 1e6 for value in (min(times), statistics.median(times), max(times))
+        )
+        rows[name] = {"us per step": round(middle, 2), "spread": [round(low, 2), round(high, 2)], "loss": losses[name]}
+        loss = "" if losses[name] is None else f"{losses[name]:9.4f}"
+        print(f"{name:22} {middle:>11.1f} {low:>10.1f} {high:>10.1f} {loss}")
+    formed = ratios(seconds)
+    for name, value in formed.items():
+        print(f"  {name:36} {value:.2f}")
+    sys.stdout.flush()
+    return {"contestants": rows, "ratios": formed}
 
 
 if __name__ == "__main__":

@@ -1,20 +1,36 @@
-"""Who is timed: each contestant is a function of a workload that returns `round() -> (seconds per step, last loss)`.
+"""Who is timed: anyfw, through `Trainer` and through the bare step, and the matrix products alone.
 
-Every one gathers shuffled rows from data that it holds, runs forward, loss, backward and update, and starts from the
-same weights. Each runs in a process of its own, so that thread pools do not meet.
+A contestant is made of a workload, in a process of its own, so that thread pools do not meet. Each starts from the same
+weights, holds the same data, and gathers the shuffled rows of every step itself.
 """
 
-import time
 from collections.abc import Callable
-from itertools import islice
+from dataclasses import dataclass, field
 
 import numpy as np
+import peers
 from workloads import RATES, Workload
 
-Round = Callable[[], tuple[float, float]]
+Weights = list[tuple[np.ndarray, np.ndarray]]
 
 
-def _net(workload: Workload):
+@dataclass(frozen=True)
+class Contestant:
+    """One way to train.
+
+    Attributes:
+        make: of a workload, (train one round, give the weights as they are); None where it cannot train this one.
+        environment: variables set before its process starts.
+        package: what must be installed.
+    """
+
+    make: Callable[[Workload], tuple[Callable[[], object], Callable[[], Weights]] | None]
+    environment: dict[str, str] = field(default_factory=dict)
+    package: str = "anyfw"
+
+
+def anyfw_net(workload: Workload):
+    """(net, loss, optimizer) with the workload's weights."""
     from anyfw import losses, nn, optim
 
     layers = []
@@ -32,118 +48,72 @@ def _net(workload: Workload):
     return net, loss, optim.SGD(net.parameters(), lr=rate, momentum=0.9 if workload.optimizer == "momentum" else 0.0)
 
 
-def anyfw_trainer(workload: Workload) -> Round:
+def anyfw_trainer(workload: Workload):
     """Through the public Trainer."""
     from anyfw import Trainer
 
-    net, loss, optimizer = _net(workload)
+    net, loss, optimizer = anyfw_net(workload)
     trainer = Trainer(net, loss, optimizer, progress=False)
-    x, y = workload.data()
-    epochs = max(1, workload.steps * workload.batch // len(x))
-
-    def run() -> tuple[float, float]:
-        started = time.perf_counter()
-        history = trainer.fit((x, y), epochs=epochs, batch_size=workload.batch)
-        seconds = time.perf_counter() - started
-        return seconds / (epochs * -(-len(x) // workload.batch)), history["loss"][-1]
-
-    return run
+    data = workload.data()
+    return lambda: trainer.fit(data, epochs=workload.epochs, batch_size=workload.batch), lambda: _weights(net)
 
 
-def anyfw_step(workload: Workload) -> Round:
+def anyfw_step(workload: Workload):
     """The bare step: the same calls without a Trainer."""
-    net, loss, optimizer = _net(workload)
-    x, y = workload.data()
+    from anyfw.ops.gather import gather
 
-    def run() -> tuple[float, float]:
-        started = time.perf_counter()
-        for rows in _batches(workload, len(x)):
-            value, dy = loss(net.forward(x.take(rows, axis=0), train=True), y.take(rows, axis=0))
+    net, loss, optimizer = anyfw_net(workload)
+    x, y = workload.data()
+    generator = np.random.default_rng(2)
+
+    def run() -> None:
+        for rows in workload.batches(generator):
+            _, dy = loss(net.forward(gather(x, rows), train=True), gather(y, rows))
             net.accumulate(dy)
             optimizer.step()
             optimizer.zero_grad()
-        return (time.perf_counter() - started) / workload.steps, float(value)
 
-    return run
+    return run, lambda: _weights(net)
 
 
-def products(workload: Workload) -> Round:
-    """The floor: the step's matrix products and nothing else, in NumPy."""
+def products(workload: Workload):
+    """The floor: the step's matrix products and nothing else, into arrays that are there already."""
     weights = [weight for weight, _ in workload.weights()]
-    activations = [np.ones((workload.batch, n), dtype=np.float32) for n in workload.widths]
+    gradients = [np.empty_like(weight) for weight in weights]
+    values = [np.ones((workload.batch, n), dtype=np.float32) for n in workload.widths]
+    deltas = [np.ones_like(value) for value in values]
 
-    def run() -> tuple[float, float]:
-        started = time.perf_counter()
+    def run() -> None:
         for _ in range(workload.steps):
             for i, weight in enumerate(weights):
-                activations[i] @ weight.T
-                activations[i + 1].T @ activations[i]
-                if i:
-                    activations[i + 1] @ weight
-        return (time.perf_counter() - started) / workload.steps, float("nan")
+                np.matmul(values[i], weight.T, out=values[i + 1])
+                np.matmul(deltas[i + 1].T, values[i], out=gradients[i])
+                if i:  # no gradient of the input is needed
+                    np.matmul(deltas[i + 1], weight, out=deltas[i])
 
-    return run
-
-
-def torch_eager(workload: Workload) -> Round:
-    """PyTorch as one writes it."""
-    return _torch(workload, fused=False)
+    return run, None
 
 
-def torch_fused(workload: Workload) -> Round:
-    """PyTorch with the fused optimiser."""
-    return _torch(workload, fused=True)
+def _weights(net) -> Weights:
+    values = [parameter.data for parameter in net.parameters()]
+    return list(zip(values[::2], values[1::2], strict=True))
 
 
-def _torch(workload: Workload, *, fused: bool) -> Round:
-    import torch
-
-    layers = []
-    for i, (weight, bias) in enumerate(workload.weights()):
-        if i:
-            layers.append(torch.nn.ReLU() if workload.activation == "relu" else torch.nn.Tanh())
-        layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
-        layer.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
-        layers.append(layer)
-    net = torch.nn.Sequential(*layers)
-    loss = torch.nn.MSELoss() if workload.task == "values" else torch.nn.CrossEntropyLoss()
-    rate = RATES[workload.optimizer]
-    if workload.optimizer == "adam":
-        optimizer = torch.optim.Adam(net.parameters(), lr=rate, fused=fused)
-    else:
-        momentum = 0.9 if workload.optimizer == "momentum" else 0.0
-        optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=momentum, fused=fused)
-    x, y = (torch.from_numpy(part) for part in workload.data())
-
-    def run() -> tuple[float, float]:
-        started = time.perf_counter()
-        for rows in _batches(workload, len(x)):
-            index = torch.from_numpy(rows)
-            optimizer.zero_grad()
-            value = loss(net(x[index]), y[index])
-            value.backward()
-            optimizer.step()
-        return (time.perf_counter() - started) / workload.steps, value.item()
-
-    return run
-
-
-def _batches(workload: Workload, rows: int):
-    generator = np.random.default_rng(2)
-
-    def endless():
-        while True:
-            order = generator.permutation(rows)
-            for start in range(0, rows, workload.batch):
-                yield order[start : start + workload.batch]
-
-    return islice(endless(), workload.steps)
-
+_PLAIN, _REFERENCE = {"ANYFW_FUSED": "plain"}, {"ANYFW_FUSED": "0"}
 
 CONTESTANTS = {
-    "products alone": products,
-    "anyfw Trainer": anyfw_trainer,
-    "anyfw step": anyfw_step,
-    "torch eager": torch_eager,
-    "torch fused": torch_fused,
+    "products alone": Contestant(products),
+    "anyfw Trainer": Contestant(anyfw_trainer, package="numba"),
+    "anyfw step": Contestant(anyfw_step, package="numba"),
+    "anyfw Trainer, no extras": Contestant(anyfw_trainer, _PLAIN),
+    "anyfw step, no extras": Contestant(anyfw_step, _PLAIN),
+    "anyfw Trainer, reference": Contestant(anyfw_trainer, _REFERENCE),
+    "torch eager": Contestant(peers.torch_eager, package="torch"),
+    "torch fused": Contestant(peers.torch_fused, package="torch"),
+    "torch compiled": Contestant(peers.torch_compiled, package="torch"),
+    "JAX jit": Contestant(peers.jax_jit, {"JAX_PLATFORMS": "cpu"}, package="jax"),
+    "JAX scan": Contestant(peers.jax_scan, {"JAX_PLATFORMS": "cpu"}, package="jax"),
+    "scikit-learn": Contestant(peers.scikit_learn, package="sklearn"),
+    "Keras on JAX": Contestant(peers.keras_jax, {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}, package="keras"),
+    "thinc": Contestant(peers.thinc, package="thinc"),
 }
