@@ -1,7 +1,10 @@
 """Which backend is chosen, and what a user reads when it cannot work."""
 
 import copy
+import logging
 import pickle
+import platform
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -10,8 +13,11 @@ import pytest
 from conftest import open_backend
 
 from anyfw import AnyfwError, get_backend, nn, use_backend
+from anyfw.backends import numpy as numpy_backend
 from anyfw.backends.numpy import Backend as NumpyBackend
+from anyfw.backends.numpy import blas as blas_module
 from anyfw.core import backend as core
+from anyfw.core import blas_choice
 from anyfw.core.errors import BackendError, PlacementError, UnknownNameError
 
 
@@ -160,3 +166,49 @@ def test_a_backend_probes_itself(backend):
     assert backend.capture(lambda: 7)() == 7
     assert backend.pinned(np.ones(3)).sum() == 3
     backend.synchronize()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the limit that is raised is glibc's")
+def test_what_one_step_frees_the_next_one_has_without_a_page_fault():
+    program = """
+import resource, sys
+import numpy as np
+import anyfw
+if sys.argv[1] == "numpy":
+    anyfw.get_backend("numpy")
+def step():
+    arrays = [np.ones(1 << 17, dtype=np.float32) for _ in range(8)]
+step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = {
+        opened: int(subprocess.run([sys.executable, "-c", program, opened], capture_output=True, text=True).stdout)
+        for opened in ("no", "numpy")
+    }
+    assert faults["numpy"] < 100 < faults["no"]
+
+
+@pytest.mark.parametrize(
+    ("core_type", "wanted", "hints"), [("Haswell", "SKYLAKEX", 1), ("SkylakeX", "SKYLAKEX", 0), ("Haswell", None, 0)]
+)
+def test_numpy_hints_once_at_better_kernels(monkeypatch, caplog, core_type, wanted, hints):
+    monkeypatch.setattr(blas_choice, "wanted", lambda: blas_choice.Choice(wanted, "this CPU has AVX-512"))
+    monkeypatch.setattr(blas_module, "wanted", blas_choice.wanted)
+    monkeypatch.setattr(blas_module, "_ask", lambda name: {"core": core_type})
+    numpy_backend.hint_at_kernels.cache_clear()
+    with caplog.at_level(logging.WARNING, "anyfw"):
+        NumpyBackend()
+        NumpyBackend()
+    numpy_backend.hint_at_kernels.cache_clear()
+    assert [record.message.count("OPENBLAS_CORETYPE=SKYLAKEX") for record in caplog.records] == [1] * hints
+
+
+def test_provenance_tells_what_decides_the_last_bits(backend):
+    told = backend.provenance()
+    assert told[backend.package] == backend.version()
+    if backend.name == "numpy":
+        assert told["kernels"] in ("reference", "plain", "numba")
+        assert int(told["BLAS threads"]) >= 1

@@ -12,10 +12,12 @@ from specs import LAYERS
 
 from anyfw import inspect, losses, nn
 from anyfw.core import backend as core_backend
+from anyfw.core import blas_choice
 from anyfw.core.errors import ConfigError, ShapeError
 from anyfw.inspect import demo, doctor, summary, trace
+from anyfw.inspect.cpu import cpu
 
-blas_module = importlib.import_module("anyfw.inspect.blas")
+blas_module = importlib.import_module("anyfw.backends.numpy.blas")
 doctor_module = importlib.import_module("anyfw.inspect.doctor")
 formulas = importlib.import_module("anyfw.inspect.formulas")
 
@@ -656,7 +658,7 @@ def test_each_probe_of_blas_fails_softly(monkeypatch):
         raise OSError("no such thing here")
 
     monkeypatch.setattr(np, "show_config", broken)
-    monkeypatch.setattr(blas_module, "_libraries", lambda: iter(()))
+    monkeypatch.setattr(blas_module, "_library", lambda: None)
     found = blas_module.blas()
     assert (found.name, found.core, found.threads) == (None, None, None)
     assert any("numpy.show_config: OSError: no such thing here" in problem for problem in found.problems)
@@ -677,19 +679,21 @@ def test_each_probe_of_blas_fails_softly(monkeypatch):
 )
 def test_avx512_that_is_there_but_unused_is_told(monkeypatch, tmp_path, core, flags, advice):
     info = tmp_path / "cpuinfo"
-    info.write_text(f"processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\n")
-    monkeypatch.setattr(blas_module, "CPUINFO", info)
+    info.write_text(
+        f"processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: Some CPU\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\n"
+    )
+    monkeypatch.setattr(blas_choice, "CPUINFO", info)
     found = {"library": "x", "version": "OpenBLAS 1", "core": core, "threads": 1, "threading": "pthreads"}
     monkeypatch.setattr(blas_module, "_ask", lambda name: found)
     assert (blas_module.blas().advice is not None) == advice
-    assert blas_module.cpu().model == "Some CPU"
+    assert cpu().model == "Some CPU"
     assert ("SKYLAKEX" in str(doctor())) == advice
 
 
 def test_a_system_without_cpuinfo_and_maps(monkeypatch, tmp_path):
-    monkeypatch.setattr(blas_module, "CPUINFO", tmp_path / "none")
+    monkeypatch.setattr(blas_choice, "CPUINFO", tmp_path / "none")
     monkeypatch.setattr(blas_module, "MAPS", tmp_path / "none")
-    assert blas_module.cpu().avx512 is None
+    assert cpu().avx512 is None
     assert "instruction sets unknown" in str(doctor())
     assert blas_module.blas().advice is None
 

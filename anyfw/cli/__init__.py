@@ -82,6 +82,14 @@ def _run(arguments: list[str]) -> int:
         return 0
     if command not in COMMANDS:
         return _unknown(command)
+    from anyfw.core.blas_choice import choose_kernels
+    from anyfw.core.errors import ConfigError
+
+    try:
+        choose_kernels()  # before the next import, which loads NumPy
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     from anyfw.cli.console import run_command
 
     return run_command(importlib.import_module(f"anyfw.cli.{command}"), command, rest)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfw.core.arrays import Array, DType, Namespace
-from anyfw.core.errors import BackendError, UnknownNameError
+from anyfw.core.errors import AnyfwError, BackendError, UnknownNameError
 
 BUILT_IN = ("numpy", "cupy", "torch", "strict")
 # How to get the library of a backend whose module imports it at once, and so cannot say it itself.
@@ -130,6 +130,10 @@ class Backend(ABC):
     def memory(self) -> tuple[int, int] | None:
         """(free, total) bytes of the device, or None where the library does not tell."""
         return None
+
+    def provenance(self) -> dict[str, str]:
+        """What decides the last bits of a result here, by name: versions, kernels, threads; kept in checkpoints."""
+        return {self.package: self.version()}
 
     def pinned(self, host: NDArray[np.generic]) -> NDArray[np.generic]:
         """A host array of the same values in memory that the device reads fastest."""
@@ -285,7 +289,7 @@ def _open(spec: str) -> Backend:
     kind = backend_class(name)
     try:
         backend = kind(device or None)
-    except (UnknownNameError, BackendError):
+    except AnyfwError:
         raise
     except Exception as error:
         raise BackendError(f"Backend '{spec}' cannot work: {_first_line(error)}. Fix: {kind.advice(error)}") from error

@@ -3,7 +3,7 @@
 import os
 import platform
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,14 +12,18 @@ from typing import Any
 import numpy as np
 
 import anyfw
+from anyfw.backends.numpy import load_kernels
+from anyfw.backends.numpy.blas import Blas, blas
+from anyfw.core import blas_choice
 from anyfw.core.backend import BUILT_IN, INSTALL, Diagnosis, backend_class, backend_names, choose
 from anyfw.data.mnist import cache_folder
-from anyfw.inspect.blas import Blas, Cpu, blas, cpu
+from anyfw.inspect.cpu import Cpu, cpu
 
 PACKAGES = ("array-api-compat", "safetensors", "rich", "tyro", "matplotlib", "numba", "threadpoolctl")
 SETTINGS = (
     "ANYFW_BACKEND",
     "ANYFW_FUSED",
+    "ANYFW_BLAS",
     "ANYFW_DATA_DIR",
     "ANYFW_MAX_EPOCHS",
     "ANYFW_MAX_STEPS",
@@ -35,6 +39,11 @@ SETTINGS = (
     "CUDA_VISIBLE_DEVICES",
     "CUPY_TF32",
 )
+_KERNELS = {
+    "numba": "compiled by numba, where there is one for an op (ANYFW_FUSED=1)",
+    "plain": "NumPy's own; pip install 'anyfw[fast]' adds compiled ones",
+    "reference": "the reference implementations (ANYFW_FUSED=0)",
+}
 _WIDTH = 96
 
 
@@ -68,6 +77,8 @@ class Report:
     """What doctor found; `str()` is for people, `as_dict()` for JSON.
 
     Attributes:
+        blas_choice: what the command line did to OPENBLAS_CORETYPE, and why.
+        kernels: what NumPy's ops run: "reference", "plain" (NumPy's own, faster) or "numba" (compiled).
         versions: of anyfw, Python, NumPy and the packages that anyfw can use; None where one is missing.
         settings: the environment variables that matter, None where unset.
     """
@@ -78,6 +89,8 @@ class Report:
     versions: dict[str, str | None]
     cpu: Cpu
     blas: Blas
+    blas_choice: str
+    kernels: str
     settings: dict[str, str | None]
     data_folder: Folder
     cache_folder: Folder
@@ -127,10 +140,19 @@ def doctor() -> Report:
         },
         cpu(),
         blas(),
+        _softly(blas_choice.story),
+        _softly(load_kernels),
         {name: os.environ.get(name) for name in SETTINGS},
         _data_folder(),
         _cache_folder(),
     )
+
+
+def _softly(find: Callable[[], str]) -> str:
+    try:
+        return find()
+    except anyfw.AnyfwError as error:
+        return str(error)
 
 
 def _choice() -> Choice:
@@ -227,6 +249,10 @@ def _lines(report: Report) -> Iterator[str]:
         yield from _entry("", report.blas.library)
     for problem in report.blas.problems:
         yield from _entry("", problem)
+    yield from _entry(
+        "", f"OPENBLAS_CORETYPE {report.blas_choice}" if report.blas_choice.startswith("left") else report.blas_choice
+    )
+    yield from _entry("  kernels", _KERNELS.get(report.kernels, report.kernels))
     yield ""
     yield "Settings"
     given = {name: value for name, value in report.settings.items() if value is not None}

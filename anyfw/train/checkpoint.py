@@ -15,6 +15,7 @@ from anyfw.core.backend import Backend
 from anyfw.core.errors import AnyfwError, FileFormatError, MissingFileError
 from anyfw.core.files import read_tensors, write_tensors
 from anyfw.core.parameter import to_host
+from anyfw.core.version import __version__
 from anyfw.train.callbacks import Callback, EarlyStopping
 from anyfw.train.history import History
 from anyfw.train.run_folder import checkpoints, describe
@@ -60,9 +61,15 @@ def write(path: Path, trainer: "Trainer") -> None:
         "best": [trainer.best.best, trainer.best.best_epoch],
         "history": trainer.history.as_dict(),
         "callbacks": callback_states,
-        "environment": {"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()},
+        "environment": environment(trainer.net.backend),
     }
     write_tensors(path, tensors, metadata)
+
+
+def environment(backend: Backend) -> dict[str, str]:
+    """What decides the last bits of a run besides its state, by name."""
+    machine = {"anyfw": __version__, "Python": platform.python_version(), "machine": platform.machine()}
+    return {**machine, "backend": backend.spec, **backend.provenance()}
 
 
 def restore(
@@ -108,7 +115,14 @@ def restore(
         on_device=run["on_device"],
     )
     _load(trainer, tensors, metadata)
+    _tell_differences(metadata.get("environment", {}), environment(backend))
     return trainer
+
+
+def _tell_differences(then: Mapping[str, str], now: Mapping[str, str]) -> None:
+    changed = [f"{name} {then[name]} is now {now[name]}" for name in now if name in then and then[name] != now[name]]
+    if changed:
+        _log.warning("This run goes on, but its last bits may differ from an unbroken one: %s.", ", ".join(changed))
 
 
 def _load(trainer: "Trainer", tensors: Tensors, metadata: Mapping[str, Any]) -> None:

@@ -12,7 +12,8 @@ LIBRARIES = ("anyfw", "numpy", "numba", "torch", "jax", "jaxlib", "keras", "thin
 
 def describe() -> dict[str, object]:
     """Processor, its vector instructions, the BLAS with its kernels and threads, versions, the date and the command."""
-    from anyfw.inspect.blas import blas, cpu
+    from anyfw.backends.numpy.blas import blas
+    from anyfw.inspect.cpu import cpu
 
     processor, library = cpu(), blas()
     return {

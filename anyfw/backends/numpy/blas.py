@@ -8,18 +8,19 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from anyfw.core.blas_choice import CORE, SETTING, wanted
+
 # Names that some builds of OpenBLAS put around its functions: SciPy's wheels, 64-bit integers, both, neither.
 _AFFIXES = tuple((prefix, suffix) for prefix in ("scipy_", "") for suffix in ("64_", "_64", ""))
 _THREADING = {0: "none", 1: "pthreads", 2: "OpenMP"}
-_AVX512_CORES = ("SkylakeX", "Cooperlake", "SapphireRapids")
-_AVX512_FLAGS = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
+_AVX512_CORES = ("skylakex", "cooperlake", "sapphirerapids")
 
-CPUINFO = Path("/proc/cpuinfo")
 MAPS = Path("/proc/self/maps")
 
 
@@ -49,39 +50,11 @@ class Blas:
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Cpu:
-    """The processor.
-
-    Attributes:
-        cores: logical ones that this process may use.
-        simd: its vector instructions as far as they matter here; None where the system does not tell.
-    """
-
-    model: str | None
-    cores: int
-    simd: tuple[str, ...] | None
-    avx512: bool | None
-
-
-def cpu() -> Cpu:
-    """The processor, from /proc/cpuinfo where there is one."""
-    fields = _cpuinfo()
-    flags = set((fields.get("flags") or fields.get("Features") or "").split())
-    known = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve", "sve2")
-    model = fields.get("model name") or fields.get("Processor")
-    simd = tuple(name for name in known if name in flags) if flags else None
-    return Cpu(model, _usable_cores(), simd, flags >= _AVX512_FLAGS if flags else None)
-
-
 def blas() -> Blas:
     """NumPy's BLAS; a probe that fails is told in `problems`, never raised."""
     problems: list[str] = []
     name, build_version = _probe(problems, "numpy.show_config", _build) or (None, None)
-    # A matrix product, so that a library that loads late is there to be asked.
-    np.ones((2, 2)) @ np.ones((2, 2))
-    asked = _probe(problems, "the loaded library", lambda: _ask(name))
-    found = asked or {}
+    found = _probe(problems, "the loaded library", lambda: _ask(name)) or {}
     core = found.get("core")
     return Blas(
         name,
@@ -91,17 +64,18 @@ def blas() -> Blas:
         core,
         found.get("threads"),
         found.get("threading"),
-        _advice(core, cpu().avx512),
+        _probe(problems, "its kernels", lambda: _advice(core)),
         tuple(problems),
     )
 
 
-def _advice(core: str | None, avx512: bool | None) -> str | None:
-    if core is None or not avx512 or core.lower() in (known.lower() for known in _AVX512_CORES):
+def _advice(core: str | None) -> str | None:
+    choice = wanted()
+    if choice.core is None or core is None or core.lower() in _AVX512_CORES:
         return None
     return (
-        f"this CPU has AVX-512, but OpenBLAS uses its {core} kernels without it; "
-        "OPENBLAS_CORETYPE=SKYLAKEX, set before Python starts, may be faster"
+        f"{choice.why}, but OpenBLAS uses its {core} kernels without it: {SETTING}={CORE} before Python starts may be "
+        "faster (ANYFW_BLAS=keep: not to be told)"
     )
 
 
@@ -120,14 +94,25 @@ def _build() -> tuple[str, str]:
 
 
 def _ask(name: str | None) -> dict[str, Any]:
+    # The library is looked for once; its threads may be others each time.
+    found = _library()
+    if found is None:
+        raise LookupError(f"no loaded library of {name or 'a BLAS'} that could be asked was found")
+    path, library, ask = found
+    return {"library": str(path), **(ask(library) or {})}
+
+
+@cache
+def _library() -> tuple[Path, ctypes.CDLL, Callable[[ctypes.CDLL], dict[str, Any] | None]] | None:
+    # A matrix product, so that a library that loads late is there to be asked.
+    np.ones((2, 2)) @ np.ones((2, 2))
     for path in _libraries():
         library = _loaded(path)
-        if library is None:
-            continue
-        found = _openblas(library) or _mkl(library) or _blis(library)
-        if found is not None:
-            return {"library": str(path), **found}
-    raise LookupError(f"no loaded library of {name or 'a BLAS'} that could be asked was found")
+        if library is not None:
+            for ask in (_openblas, _mkl, _blis):
+                if ask(library) is not None:
+                    return path, library, ask
+    return None
 
 
 def _libraries() -> Iterator[Path]:
@@ -211,20 +196,3 @@ def _call(library: ctypes.CDLL, name: str, kind: Any) -> Any:
         return None
     function.restype, function.argtypes = kind, []
     return function()
-
-
-def _cpuinfo() -> dict[str, str]:
-    fields: dict[str, str] = {}
-    if CPUINFO.exists():
-        for line in CPUINFO.read_text(errors="replace").splitlines():
-            if not line.strip():
-                break  # the first of the cores speaks for all
-            key, _, value = line.partition(":")
-            fields[key.strip()] = value.strip()
-    return fields
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
