@@ -5,9 +5,9 @@ All are safe for inputs of any finite size: exponentials are taken of numbers th
 """
 
 import math
-from functools import singledispatch
 
 from anyfw.core.arrays import Array, namespace
+from anyfw.ops.dispatch import op
 from anyfw.ops.special import erf
 
 _TANH_SCALE = math.sqrt(2.0 / math.pi)
@@ -16,19 +16,19 @@ _TANH_CUBIC = 0.044715
 _GELU_FAR = 40.0
 
 
-@singledispatch
+@op
 def relu(x: Array, /) -> Array:
     """max(x, 0)."""
     return namespace(x).maximum(x, 0.0)
 
 
-@singledispatch
+@op
 def relu_grad(dy: Array, /, y: Array) -> Array:
     """Dy where the output y is positive, else 0."""
     return dy * namespace(dy).astype(y > 0, dy.dtype)
 
 
-@singledispatch
+@op
 def leaky_relu(x: Array, /, slope: float) -> Array:
     """X where it is positive, else slope x."""
     xp = namespace(x)
@@ -36,26 +36,26 @@ def leaky_relu(x: Array, /, slope: float) -> Array:
     return xp.maximum(x, slope * x) if slope <= 1.0 else xp.minimum(x, slope * x)
 
 
-@singledispatch
+@op
 def leaky_relu_grad(dy: Array, /, x: Array, slope: float) -> Array:
     """Dy where the input x is positive, else slope dy."""
     return namespace(dy).where(x > 0, dy, slope * dy)
 
 
-@singledispatch
+@op
 def elu(x: Array, /, alpha: float, scale: float) -> Array:
     """Scale x where x is positive, else scale alpha (exp(x) - 1)."""
     xp = namespace(x)
     return xp.where(x > 0, scale * x, (scale * alpha) * xp.expm1(xp.minimum(x, 0.0)))
 
 
-@singledispatch
+@op
 def elu_grad(dy: Array, /, y: Array, alpha: float, scale: float) -> Array:
     """Scale dy where the output y is positive, else dy (y + scale alpha); alpha and scale are not negative."""
     return dy * namespace(dy).where(y > 0, scale, y + scale * alpha)
 
 
-@singledispatch
+@op
 def sigmoid(x: Array, /) -> Array:
     """1 / (1 + exp(-x)), with full relative precision on both sides."""
     xp = namespace(x)
@@ -63,38 +63,38 @@ def sigmoid(x: Array, /) -> Array:
     return xp.where(x < 0, e, 1.0) / (1.0 + e)
 
 
-@singledispatch
+@op
 def sigmoid_grad(dy: Array, /, y: Array) -> Array:
     """Dy y (1 - y), of the output y."""
     return dy * (y * (1.0 - y))
 
 
-@singledispatch
+@op
 def tanh(x: Array, /) -> Array:
     """The hyperbolic tangent."""
     return namespace(x).tanh(x)
 
 
-@singledispatch
+@op
 def tanh_grad(dy: Array, /, y: Array) -> Array:
     """Dy (1 - y^2), of the output y."""
     return dy * (1.0 - y * y)
 
 
-@singledispatch
+@op
 def silu(x: Array, /) -> Array:
     """X sigmoid(x)."""
     return x * sigmoid(x)
 
 
-@singledispatch
+@op
 def silu_grad(dy: Array, /, x: Array) -> Array:
     """Dy s (1 + x (1 - s)), with s = sigmoid(x) of the input x."""
     s = sigmoid(x)
     return dy * (s * (1.0 + x * (1.0 - s)))
 
 
-@singledispatch
+@op
 def softplus(x: Array, /, beta: float, threshold: float) -> Array:
     """log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold."""
     xp = namespace(x)
@@ -103,20 +103,20 @@ def softplus(x: Array, /, beta: float, threshold: float) -> Array:
     return xp.where(z > threshold, x, smooth)
 
 
-@singledispatch
+@op
 def softplus_grad(dy: Array, /, x: Array, beta: float, threshold: float) -> Array:
     """Dy sigmoid(beta x), of the input x; dy itself where beta x is above the threshold."""
     z = beta * x
     return namespace(dy).where(z > threshold, dy, dy * sigmoid(z))
 
 
-@singledispatch
+@op
 def gelu(x: Array, /) -> Array:
     """X times the normal distribution function at x, by erf."""
     return x * _normal_cdf(x)
 
 
-@singledispatch
+@op
 def gelu_grad(dy: Array, /, x: Array) -> Array:
     """Dy (cdf(x) + x pdf(x)), of the input x, with the normal distribution's cdf and density pdf."""
     near = _near(x)
@@ -124,13 +124,13 @@ def gelu_grad(dy: Array, /, x: Array) -> Array:
     return dy * (_normal_cdf(x) + near * density)
 
 
-@singledispatch
+@op
 def gelu_tanh(x: Array, /) -> Array:
     """X (1 + tanh(u)) / 2 with u = sqrt(2/pi) (x + 0.044715 x^3)."""
     return 0.5 * x * (1.0 + _gelu_tanh(_near(x)))
 
 
-@singledispatch
+@op
 def gelu_tanh_grad(dy: Array, /, x: Array) -> Array:
     """Dy ((1 + t) / 2 + x (1 - t^2) u' / 2), of the input x, with t = tanh(u)."""
     near = _near(x)

@@ -7,9 +7,9 @@ Source: the mixer is "lowbias32" by C. Wellons, 2018, found by search for the le
 """
 
 import math
-from functools import singledispatch
 
 from anyfw.core.arrays import Array, namespace
+from anyfw.ops.dispatch import op
 
 _WORD = 0xFFFFFFFF
 # Odd, below 2^31: neighbouring elements get words that differ in many bits before they are mixed.
@@ -19,7 +19,7 @@ _FIRST = 0x7FEB352D
 _SECOND_LOW = 0x046CA68B
 
 
-@singledispatch
+@op
 def dropout(x: Array, /, p: float, key: int, tick: Array, n: int) -> tuple[Array, Array]:
     """X / (1 - p) where the mask is set, else 0; all 0 where p is 1.
 
@@ -37,7 +37,7 @@ def dropout(x: Array, /, p: float, key: int, tick: Array, n: int) -> tuple[Array
     return dropout_grad(x, mask, p), mask
 
 
-@singledispatch
+@op
 def dropout_grad(dy: Array, /, mask: Array, p: float) -> Array:
     """Dy / (1 - p) where the mask is set, else 0."""
     # A product, not `where`: a NaN in a dropped place must not vanish in silence.

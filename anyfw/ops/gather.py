@@ -1,11 +1,10 @@
 """Rows by their numbers."""
 
-from functools import singledispatch
-
 from anyfw.core.arrays import Array, namespace
+from anyfw.ops.dispatch import op
 
 
-@singledispatch
+@op
 def gather(x: Array, /, rows: Array) -> Array:
     """The rows x[rows], as a new array.
 

@@ -1,11 +1,10 @@
 """The affine map and its gradients."""
 
-from functools import singledispatch
-
 from anyfw.core.arrays import Array, namespace
+from anyfw.ops.dispatch import op
 
 
-@singledispatch
+@op
 def linear(x: Array, /, weight: Array, bias: Array | None) -> Array:
     """Y = x @ weight.T + bias.
 
@@ -22,7 +21,7 @@ def linear(x: Array, /, weight: Array, bias: Array | None) -> Array:
     return y
 
 
-@singledispatch
+@op
 def linear_grad(dy: Array, /, weight: Array) -> Array:
     """The gradient by the input: dx = dy @ weight.
 
@@ -34,7 +33,7 @@ def linear_grad(dy: Array, /, weight: Array) -> Array:
     return namespace(dy).reshape(_rows(dy) @ weight, (*dy.shape[:-1], weight.shape[1]))
 
 
-@singledispatch
+@op
 def weight_grad_(dy: Array, /, x: Array, grad: Array, add: bool) -> None:
     """Write dy.T @ x, summed over all leading axes, into grad; with `add`, add it.
 
@@ -48,7 +47,7 @@ def weight_grad_(dy: Array, /, x: Array, grad: Array, add: bool) -> None:
         grad[...] = product
 
 
-@singledispatch
+@op
 def bias_grad_(dy: Array, /, grad: Array, add: bool) -> None:
     """Write dy, summed over all leading axes, into grad; with `add`, add it.
 

@@ -4,22 +4,22 @@ Gradients are fresh arrays, so that the caller may scale them in place.
 """
 
 import math
-from functools import singledispatch
 
 from anyfw.core.arrays import Array, namespace
+from anyfw.ops.dispatch import op
 
 # Below it PyTorch divides no gradient of BCELoss; its 1e-12 is a float32.
 _FLOOR = 9.999999960041972e-13
 
 
-@singledispatch
+@op
 def squared_error(y: Array, /, target: Array) -> tuple[Array, Array]:
     """L = (y - t)^2; dy = 2 (y - t). Shapes: all alike."""
     error = y - target
     return error * error, 2.0 * error
 
 
-@singledispatch
+@op
 def absolute_error(y: Array, /, target: Array) -> tuple[Array, Array]:
     """L = |y - t|; dy = the sign of y - t, 0 at 0. Shapes: all alike."""
     xp = namespace(y)
@@ -28,7 +28,7 @@ def absolute_error(y: Array, /, target: Array) -> tuple[Array, Array]:
     return xp.abs(error), xp.astype(error > 0, y.dtype) - xp.astype(error < 0, y.dtype)
 
 
-@singledispatch
+@op
 def huber(y: Array, /, target: Array, delta: float) -> tuple[Array, Array]:
     """L = e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2), with e = y - t. Shapes: all alike."""
     xp = namespace(y)
@@ -38,7 +38,7 @@ def huber(y: Array, /, target: Array, delta: float) -> tuple[Array, Array]:
     return dy * (error - 0.5 * dy), dy
 
 
-@singledispatch
+@op
 def binary_cross_entropy(y: Array, /, target: Array) -> tuple[Array, Array]:
     """L = -t log y - (1 - t) log(1 - y), logarithms at least -100; y are probabilities. Shapes: all alike."""
     xp = namespace(y)
@@ -50,7 +50,7 @@ def binary_cross_entropy(y: Array, /, target: Array) -> tuple[Array, Array]:
     return losses, (y - target) / xp.maximum(y * (1.0 - y), _FLOOR)
 
 
-@singledispatch
+@op
 def binary_cross_entropy_with_logits(
     y: Array, /, target: Array, pos_weight: Array | None = None
 ) -> tuple[Array, Array]:
@@ -73,7 +73,7 @@ def binary_cross_entropy_with_logits(
     return negative * y + both * softplus, negative - both * rest
 
 
-@singledispatch
+@op
 def cross_entropy(y: Array, /, target: Array) -> tuple[Array, Array]:
     """L = log sum exp(y) - y[t]; dy = softmax(y) - onehot(t).
 
@@ -91,7 +91,7 @@ def cross_entropy(y: Array, /, target: Array) -> tuple[Array, Array]:
     return losses[..., 0], dy
 
 
-@singledispatch
+@op
 def soft_cross_entropy(y: Array, /, coefficients: Array) -> tuple[Array, Array]:
     """L = -sum_c a_c log softmax(y)_c, for coefficients a that need not sum to 1.
 
@@ -110,7 +110,7 @@ def soft_cross_entropy(y: Array, /, coefficients: Array) -> tuple[Array, Array]:
     return losses[..., 0], dy
 
 
-@singledispatch
+@op
 def negative_log_likelihood(y: Array, /, target: Array) -> tuple[Array, Array]:
     """L = -y[t]; dy = -onehot(t).
 
@@ -121,7 +121,7 @@ def negative_log_likelihood(y: Array, /, target: Array) -> tuple[Array, Array]:
     return -namespace(y).take_along_axis(y, index, axis=-1)[..., 0], -one_hot(index, y)
 
 
-@singledispatch
+@op
 def hinge(y: Array, /, target: Array, margin: float) -> tuple[Array, Array]:
     """L = max(0, margin - t y); dy = -t where that is positive. Shapes: all alike; targets -1 or 1."""
     xp = namespace(y)
@@ -129,7 +129,7 @@ def hinge(y: Array, /, target: Array, margin: float) -> tuple[Array, Array]:
     return xp.maximum(slack, 0.0), -target * xp.astype(slack > 0, y.dtype)
 
 
-@singledispatch
+@op
 def multiclass_hinge(y: Array, /, target: Array, margin: float) -> tuple[Array, Array]:
     """L = max(0, margin + max_{c != t} y_c - y_t); dy = 1 at the strongest rival and -1 at t where L > 0.
 
@@ -147,7 +147,7 @@ def multiclass_hinge(y: Array, /, target: Array, margin: float) -> tuple[Array, 
     return xp.maximum(slack, 0.0)[..., 0], dy
 
 
-@singledispatch
+@op
 def kl_divergence(y: Array, /, target: Array, log_target: bool) -> tuple[Array, Array]:
     """L = t (log t - y), 0 where t is 0; dy = -t. With `log_target`, target is log t. Shapes: all alike."""
     xp = namespace(y)
@@ -160,7 +160,7 @@ def kl_divergence(y: Array, /, target: Array, log_target: bool) -> tuple[Array, 
     return probability * (log_probability - y), -probability
 
 
-@singledispatch
+@op
 def mean_(losses: Array, /, dy: Array, count: float) -> Array:
     """The sum of all losses by count; dy is divided by it, too, in place."""
     dy *= 1.0 / count

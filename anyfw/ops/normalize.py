@@ -4,14 +4,13 @@ All save the normalised axes' mean and `rstd`, the reciprocal of their standard 
 normalised x anew in backward: a kernel that holds x in a register then reads and writes nothing more.
 """
 
-from functools import singledispatch
-
 from anyfw.core.arrays import Array, namespace
+from anyfw.ops.dispatch import op
 
 MaybeArray = Array | None
 
 
-@singledispatch
+@op
 def layer_norm(x: Array, /, weight: MaybeArray, bias: MaybeArray, eps: float) -> tuple[Array, Array, Array]:
     """(x - mean) / sqrt(variance + eps) of each row, times weight, plus bias.
 
@@ -26,7 +25,7 @@ def layer_norm(x: Array, /, weight: MaybeArray, bias: MaybeArray, eps: float) ->
     return _affine(centred * rstd, weight, bias), mean, rstd
 
 
-@singledispatch
+@op
 def layer_norm_grad(
     dy: Array, /, x: Array, weight: MaybeArray, mean: Array, rstd: Array
 ) -> tuple[Array, MaybeArray, Array]:
@@ -46,7 +45,7 @@ def layer_norm_grad(
     return dx, None if weight is None else xp.sum(dy * z, axis=0), xp.sum(dy, axis=0)
 
 
-@singledispatch
+@op
 def rms_norm(x: Array, /, weight: MaybeArray, eps: float) -> tuple[Array, Array]:
     """X / sqrt(mean(x^2) + eps) of each row, times weight.
 
@@ -58,7 +57,7 @@ def rms_norm(x: Array, /, weight: MaybeArray, eps: float) -> tuple[Array, Array]
     return _affine(x * rstd, weight, None), rstd
 
 
-@singledispatch
+@op
 def rms_norm_grad(dy: Array, /, x: Array, weight: MaybeArray, rstd: Array) -> tuple[Array, MaybeArray]:
     """The gradients by x and weight; that by weight is None where there is none.
 
@@ -74,7 +73,7 @@ def rms_norm_grad(dy: Array, /, x: Array, weight: MaybeArray, rstd: Array) -> tu
     return dx, None if weight is None else xp.sum(dy * z, axis=0)
 
 
-@singledispatch
+@op
 def batch_norm(x: Array, /, weight: MaybeArray, bias: MaybeArray, eps: float) -> tuple[Array, Array, Array, Array]:
     """(x - mean) / sqrt(variance + eps) of each feature over the batch, times weight, plus bias.
 
@@ -92,7 +91,7 @@ def batch_norm(x: Array, /, weight: MaybeArray, bias: MaybeArray, eps: float) ->
     return _affine(centred, _column(weight, x), _column(bias, x)), mean, variance, rstd
 
 
-@singledispatch
+@op
 def batch_norm_grad(
     dy: Array, /, x: Array, weight: MaybeArray, mean: Array, rstd: Array
 ) -> tuple[Array, MaybeArray, Array]:
@@ -116,7 +115,7 @@ def batch_norm_grad(
     return dx, None if weight is None else dweight, dbias
 
 
-@singledispatch
+@op
 def batch_norm_inference(
     x: Array, /, weight: MaybeArray, bias: MaybeArray, mean: Array, variance: Array, eps: float
 ) -> Array:

@@ -1,11 +1,10 @@
 """Softmax and its logarithm along one axis."""
 
-from functools import singledispatch
-
 from anyfw.core.arrays import Array, namespace
+from anyfw.ops.dispatch import op
 
 
-@singledispatch
+@op
 def softmax(x: Array, /, axis: int) -> Array:
     """exp(x) / sum exp(x) along the axis, after subtracting the largest x, which changes nothing but the range."""
     xp = namespace(x)
@@ -14,14 +13,14 @@ def softmax(x: Array, /, axis: int) -> Array:
     return y
 
 
-@singledispatch
+@op
 def softmax_grad(dy: Array, /, y: Array, axis: int) -> Array:
     """Y (dy - sum(dy y)), of the output y: the Jacobian is diag(y) - y y^T."""
     inner = namespace(dy).sum(dy * y, axis=axis, keepdims=True)
     return y * (dy - inner)
 
 
-@singledispatch
+@op
 def log_softmax(x: Array, /, axis: int) -> Array:
     """X - log sum exp(x) along the axis, without a logarithm of 0 where a probability underflows."""
     xp = namespace(x)
@@ -30,7 +29,7 @@ def log_softmax(x: Array, /, axis: int) -> Array:
     return y
 
 
-@singledispatch
+@op
 def log_softmax_grad(dy: Array, /, y: Array, axis: int) -> Array:
     """Dy - softmax(x) sum(dy), of the output y, whose exponential is the softmax."""
     xp = namespace(dy)

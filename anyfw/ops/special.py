@@ -1,8 +1,7 @@
 """Functions that the Array API standard does not have."""
 
-from functools import singledispatch
-
 from anyfw.core.arrays import Array, namespace
+from anyfw.ops.dispatch import op
 
 # Coefficients from the constant term upwards.
 # Source: W. J. Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23(107), 1969.
@@ -20,7 +19,7 @@ _TAIL = (
 )  # fmt: skip
 
 
-@singledispatch
+@op
 def erf(x: Array, /) -> Array:
     """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x; in float64 exact to 1e-15.
 

@@ -5,12 +5,12 @@ device; the gradient stays as it is. `step` counts from 1; hyperparameters are P
 """
 
 import math
-from functools import singledispatch
 
 from anyfw.core.arrays import Array, namespace
+from anyfw.ops.dispatch import op
 
 
-@singledispatch
+@op
 def sgd_(
     data: Array,
     /,
@@ -39,7 +39,7 @@ def sgd_(
     data -= grad * lr
 
 
-@singledispatch
+@op
 def adam_(
     data: Array,
     /,
@@ -85,7 +85,7 @@ def adam_(
     data -= change
 
 
-@singledispatch
+@op
 def rmsprop_(
     data: Array,
     /,
@@ -126,7 +126,7 @@ def rmsprop_(
     data -= change * lr
 
 
-@singledispatch
+@op
 def adagrad_(
     data: Array,
     /,
@@ -149,13 +149,13 @@ def adagrad_(
     data -= change
 
 
-@singledispatch
+@op
 def average_(average: Array, /, data: Array, *, decay: float) -> None:
     """Average = decay average + (1 - decay) data."""
     average += (data - average) * (1.0 - decay)
 
 
-@singledispatch
+@op
 def penalised(grad: Array, /, data: Array, l1: float, l2: float) -> Array:
     """Grad + l1 sign(data) + l2 data, as a new array; grad itself where both are 0."""
     if l1:
@@ -167,13 +167,13 @@ def penalised(grad: Array, /, data: Array, l1: float, l2: float) -> Array:
     return grad
 
 
-@singledispatch
+@op
 def square_sum(x: Array, /) -> Array:
     """The sum of all squares, a 0-d array."""
     return namespace(x).sum(x * x)
 
 
-@singledispatch
+@op
 def clip_(x: Array, /, limit: float) -> None:
     """Confine x to [-limit, limit]."""
     xp = namespace(x)

@@ -5,14 +5,14 @@ Measured against the reference on 512 x 1024 float32 by `ci/bench/kernels.py`; t
 
 import math
 
-from anyfw.backends.numpy.compiled.jit import covers, elementwise, exp, expm1, kernel, tanh
+from anyfw.backends.numpy.compiled.jit import covers, elementwise, exp, expm1, sealed, tanh
 from anyfw.ops import activation as ops
 
 _TANH_SCALE = math.sqrt(2.0 / math.pi)
 _TANH_CUBIC = 0.044715
 
 
-@kernel
+@sealed
 def relu(y, x):
     """0 where x is not above it; NaN stays."""
     source, target = x.reshape(x.size), y.reshape(x.size)
@@ -20,18 +20,22 @@ def relu(y, x):
     for i in range(x.size):
         v = source[i]
         target[i] = zero if v <= zero else v
+    return True
 
 
-@kernel
+@sealed
 def relu_grad(dx, dy, y):
     """A product, not a choice: a NaN in a place that is off must not vanish."""
+    if y.shape != dy.shape:
+        return False
     g, v, target = dy.reshape(dy.size), y.reshape(dy.size), dx.reshape(dy.size)
     zero, one = dy.dtype.type(0.0), dy.dtype.type(1.0)
     for i in range(dy.size):
         target[i] = g[i] * (one if v[i] > zero else zero)
+    return True
 
 
-@kernel
+@sealed
 def leaky_relu(y, x, slope):
     """Two lines."""
     source, target = x.reshape(x.size), y.reshape(x.size)
@@ -39,18 +43,22 @@ def leaky_relu(y, x, slope):
     for i in range(x.size):
         v = source[i]
         target[i] = v if v > zero else rest * v
+    return True
 
 
-@kernel
+@sealed
 def leaky_relu_grad(dx, dy, x, slope):
     """The slope of the line that x is on."""
+    if x.shape != dy.shape:
+        return False
     g, v, target = dy.reshape(dy.size), x.reshape(dy.size), dx.reshape(dy.size)
     zero, one, rest = dy.dtype.type(0.0), dy.dtype.type(1.0), dy.dtype.type(slope)
     for i in range(dy.size):
         target[i] = g[i] * (one if v[i] > zero else rest)
+    return True
 
 
-@kernel
+@sealed
 def elu(y, x, alpha, scale):
     """The line and the exponential."""
     source, target = x.reshape(x.size), y.reshape(x.size)
@@ -59,18 +67,22 @@ def elu(y, x, alpha, scale):
         v = source[i]
         below = low * expm1(zero if v > zero else v)
         target[i] = s * v if v > zero else below
+    return True
 
 
-@kernel
+@sealed
 def elu_grad(dx, dy, y, alpha, scale):
     """From the output y."""
+    if y.shape != dy.shape:
+        return False
     g, v, target = dy.reshape(dy.size), y.reshape(dy.size), dx.reshape(dy.size)
     zero, s, low = dy.dtype.type(0.0), dy.dtype.type(scale), dy.dtype.type(scale * alpha)
     for i in range(dy.size):
         target[i] = g[i] * (s if v[i] > zero else v[i] + low)
+    return True
 
 
-@kernel
+@sealed
 def sigmoid(y, x):
     """As the reference."""
     source, target = x.reshape(x.size), y.reshape(x.size)
@@ -79,35 +91,43 @@ def sigmoid(y, x):
         v = source[i]
         e = exp(-abs(v))
         target[i] = (e if v < zero else one) / (one + e)
+    return True
 
 
-@kernel
+@sealed
 def sigmoid_grad(dx, dy, y):
     """From the output y."""
+    if y.shape != dy.shape:
+        return False
     g, v, target = dy.reshape(dy.size), y.reshape(dy.size), dx.reshape(dy.size)
     one = dy.dtype.type(1.0)
     for i in range(dy.size):
         target[i] = g[i] * (v[i] * (one - v[i]))
+    return True
 
 
-@kernel
+@sealed
 def tanh_forward(y, x):
     """As the reference."""
     source, target = x.reshape(x.size), y.reshape(x.size)
     for i in range(x.size):
         target[i] = tanh(source[i])
+    return True
 
 
-@kernel
+@sealed
 def tanh_grad(dx, dy, y):
     """From the output y."""
+    if y.shape != dy.shape:
+        return False
     g, v, target = dy.reshape(dy.size), y.reshape(dy.size), dx.reshape(dy.size)
     one = dy.dtype.type(1.0)
     for i in range(dy.size):
         target[i] = g[i] * (one - v[i] * v[i])
+    return True
 
 
-@kernel
+@sealed
 def silu(y, x):
     """x times its sigmoid."""
     source, target = x.reshape(x.size), y.reshape(x.size)
@@ -116,11 +136,14 @@ def silu(y, x):
         v = source[i]
         e = exp(-abs(v))
         target[i] = v * ((e if v < zero else one) / (one + e))
+    return True
 
 
-@kernel
+@sealed
 def silu_grad(dx, dy, x):
     """From the input x."""
+    if x.shape != dy.shape:
+        return False
     g, source, target = dy.reshape(dy.size), x.reshape(dy.size), dx.reshape(dy.size)
     zero, one = x.dtype.type(0.0), x.dtype.type(1.0)
     for i in range(dy.size):
@@ -128,11 +151,14 @@ def silu_grad(dx, dy, x):
         e = exp(-abs(v))
         s = (e if v < zero else one) / (one + e)
         target[i] = g[i] * (s * (one + v * (one - s)))
+    return True
 
 
-@kernel
+@sealed
 def softplus_grad(dx, dy, x, beta, threshold):
     """From the input x; 1 above the threshold."""
+    if x.shape != dy.shape:
+        return False
     g, source, target = dy.reshape(dy.size), x.reshape(dy.size), dx.reshape(dy.size)
     zero, one = x.dtype.type(0.0), x.dtype.type(1.0)
     b, most = x.dtype.type(beta), x.dtype.type(threshold)
@@ -141,9 +167,10 @@ def softplus_grad(dx, dy, x, beta, threshold):
         e = exp(-abs(z))
         s = (e if z < zero else one) / (one + e)
         target[i] = g[i] * (one if z > most else s)
+    return True
 
 
-@kernel
+@sealed
 def gelu_tanh(y, x):
     """As the reference."""
     source, target = x.reshape(x.size), y.reshape(x.size)
@@ -153,11 +180,14 @@ def gelu_tanh(y, x):
         v = source[i]
         near = far if v > far else (-far if v < -far else v)
         target[i] = half * v * (one + tanh(scale * near * (one + cubic * near * near)))
+    return True
 
 
-@kernel
+@sealed
 def gelu_tanh_grad(dx, dy, x):
     """From the input x."""
+    if x.shape != dy.shape:
+        return False
     g, source, target = dy.reshape(dy.size), x.reshape(dy.size), dx.reshape(dy.size)
     t = x.dtype.type
     one, half, three, far, scale, cubic = t(1.0), t(0.5), t(3.0), t(40.0), t(_TANH_SCALE), t(_TANH_CUBIC)
@@ -167,6 +197,7 @@ def gelu_tanh_grad(dx, dy, x):
         h = tanh(scale * near * (one + cubic * near * near))
         slope = scale * (one + three * cubic * near * near)
         target[i] = g[i] * (half * (one + h) + half * near * (one - h * h) * slope)
+    return True
 
 
 VARIANTS = {

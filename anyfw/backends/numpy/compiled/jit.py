@@ -7,6 +7,7 @@ three units in the last place; float64 takes the C library's.
 import functools
 import logging
 import math
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,30 @@ def kernel(function: Callable[..., Any]) -> Any:
     _tell(Path(compiled.stats.cache_path))
     return compiled
 
+
+def sealed(function: Callable[..., Any]) -> Any:
+    """As `kernel`, but a call with types for which it was not compiled raises TypeError; `unseal` compiles it for them.
+
+    numba looks up the types of all arguments at every call in any case. Where it must not compile, this look-up is the
+    guard: what was accepted once needs no look from Python. The kernel itself returns False for shapes that do not fit.
+    """
+    compiled = kernel(function)
+    # As `disable_compile()`, which refuses a function that was never compiled.
+    compiled._can_compile = False
+    return compiled
+
+
+def unseal(compiled: Any, *args: Any) -> Any:
+    """Compile a sealed kernel for the types of these arguments, which must be such as it is made for, and call it."""
+    with _unsealing:
+        compiled._can_compile = True
+        try:
+            return compiled(*args)
+        finally:
+            compiled._can_compile = False
+
+
+_unsealing = threading.Lock()
 
 inline = numba.njit(**_OPTIONS)
 
@@ -72,8 +97,8 @@ def covers_dtype(x: Array, *others: Array) -> bool:
     return True
 
 
-def elementwise(op: Any, accepts: Callable[..., bool], compiled: Callable[..., None]) -> Callable[..., Any]:
-    """A variant of the op, whose result is like its first argument: the kernel where `accepts` says so of them all.
+def elementwise(op: Any, accepts: Callable[..., bool], compiled: Any) -> Callable[..., Any]:
+    """A variant of the op, whose result is like its first argument: a sealed kernel for types that `accepts` takes.
 
     The result is made here: an array that numba makes takes a microsecond to become one of Python's.
     """
@@ -81,11 +106,12 @@ def elementwise(op: Any, accepts: Callable[..., bool], compiled: Callable[..., N
 
     @functools.wraps(reference)
     def variant(x: Array, *rest: Any) -> Array:
-        if not accepts(x, *rest):
-            return reference(x, *rest)
         result = np.empty_like(x)
-        compiled(result, x, *rest)
-        return result
+        try:
+            done = compiled(result, x, *rest)
+        except TypeError:
+            done = accepts(x, *rest) and unseal(compiled, result, x, *rest)
+        return result if done else reference(x, *rest)
 
     return variant
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from anyfw.backends.numpy import kernels
-from anyfw.backends.numpy.compiled.jit import covers_dtype, kernel
+from anyfw.backends.numpy.compiled.jit import covers_dtype, sealed, unseal
 from anyfw.core.arrays import Array
 from anyfw.ops import linear as ops
 
@@ -11,84 +11,107 @@ from anyfw.ops import linear as ops
 _TINY = 2048
 
 
-@kernel
+@sealed
 def _linear(y, x, weight, bias):
     rows, (out, features) = x.shape[0], weight.shape
+    if x.shape[1] != features or bias.size != out:
+        return False
     for r in range(rows):
         for o in range(out):
             total = bias[o]
             for i in range(features):
                 total += x[r, i] * weight[o, i]
             y[r, o] = total
+    return True
 
 
-@kernel
+@sealed
 def _linear_grad(dx, dy, weight):
     rows, (out, features) = dy.shape[0], weight.shape
+    if dy.shape[1] != out:
+        return False
     dx[:] = dx.dtype.type(0.0)
     for r in range(rows):
         for o in range(out):
             for i in range(features):
                 dx[r, i] += dy[r, o] * weight[o, i]
+    return True
 
 
-@kernel
+@sealed
 def _weight_grad(dy, x, grad, add):
+    rows, (out, features) = dy.shape[0], grad.shape
+    if x.shape != (rows, features) or dy.shape[1] != out:
+        return False
     if not add:
         grad[:] = grad.dtype.type(0.0)
-    for r in range(dy.shape[0]):
-        for o in range(dy.shape[1]):
-            for i in range(x.shape[1]):
+    for r in range(rows):
+        for o in range(out):
+            for i in range(features):
                 grad[o, i] += dy[r, o] * x[r, i]
+    return True
 
 
-@kernel
+@sealed
 def _bias_grad(dy, grad, add):
+    if dy.shape[1] != grad.size:
+        return False
     if not add:
         grad[:] = grad.dtype.type(0.0)
     for r in range(dy.shape[0]):
         for o in range(dy.shape[1]):
             grad[o] += dy[r, o]
+    return True
 
 
 def linear(x: Array, weight: Array, bias: Array | None) -> Array:
     """A loop where the product is tiny, else BLAS."""
-    if (
-        x.ndim == 2
-        and bias is not None
-        and bias.ndim == 1
-        and len(x) * weight.size <= _TINY
-        and covers_dtype(x, weight, bias)
-    ):
-        y = np.empty((len(x), len(weight)), x.dtype)
-        _linear(y, x, weight, bias)
-        return y
-    return kernels.linear(x, weight, bias)
+    if x.size * len(weight) > _TINY or bias is None:
+        return kernels.linear(x, weight, bias)
+    y = np.empty((len(x), len(weight)), x.dtype)
+    try:
+        done = _linear(y, x, weight, bias)
+    except TypeError:
+        done = _matrices(x, weight, bias) and unseal(_linear, y, x, weight, bias)
+    return y if done else kernels.linear(x, weight, bias)
 
 
 def linear_grad(dy: Array, weight: Array) -> Array:
     """A loop where the product is tiny, else BLAS."""
-    if dy.ndim == 2 and len(dy) * weight.size <= _TINY and covers_dtype(dy, weight):
-        dx = np.empty((len(dy), weight.shape[1]), dy.dtype)
-        _linear_grad(dx, dy, weight)
-        return dx
-    return kernels.linear_grad(dy, weight)
+    if len(dy) * weight.size > _TINY:
+        return kernels.linear_grad(dy, weight)
+    dx = np.empty((len(dy), weight.shape[1]), dy.dtype)
+    try:
+        done = _linear_grad(dx, dy, weight)
+    except TypeError:
+        done = _matrices(dy, weight) and unseal(_linear_grad, dx, dy, weight)
+    return dx if done else kernels.linear_grad(dy, weight)
 
 
 def weight_grad_(dy: Array, x: Array, grad: Array, add: bool) -> None:
     """A loop where the product is tiny, else BLAS, which writes into the gradient itself."""
-    if dy.ndim == 2 and len(dy) * grad.size <= _TINY and covers_dtype(dy, x, grad):
-        _weight_grad(dy, x, grad, add)
-    else:
+    try:
+        done = len(dy) * grad.size <= _TINY and _weight_grad(dy, x, grad, add)
+    except TypeError:
+        done = _matrices(dy, x, grad) and unseal(_weight_grad, dy, x, grad, add)
+    if not done:
         kernels.weight_grad_(dy, x, grad, add)
 
 
 def bias_grad_(dy: Array, grad: Array, add: bool) -> None:
     """One pass over dy, row by row."""
-    if dy.ndim == 2 and grad.ndim == 1 and covers_dtype(dy, grad):
-        _bias_grad(dy, grad, add)
-    else:
+    try:
+        done = _bias_grad(dy, grad, add)
+    except TypeError:
+        done = _matrices(dy, grad) and unseal(_bias_grad, dy, grad, add)
+    if not done:
         kernels.bias_grad_(dy, grad, add)
+
+
+def _matrices(*arrays: Array) -> bool:
+    # Two axes, save where a bias or its gradient comes last.
+    *matrices, last = arrays
+    return all(x.ndim == 2 for x in matrices) and last.ndim in (1, 2) and covers_dtype(*arrays)
 
 
 VARIANTS = {

@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from anyfw.backends.numpy.compiled.jit import covers, covers_dtype, elementwise, exp, guarded, kernel
+from anyfw.backends.numpy.compiled.jit import covers, covers_dtype, elementwise, exp, guarded, kernel, sealed, unseal
 from anyfw.core.arrays import Array
 from anyfw.ops import loss, normalize, softmax
 
 
-@kernel
+@sealed
 def _softmax(y, x, axis):
+    if x.shape[1] == 0 or (axis != 1 and axis != -1):
+        return False
     rows, classes = x.shape
     for r in range(rows):
         top = x[r, 0]
@@ -25,20 +27,26 @@ def _softmax(y, x, axis):
         scale = x.dtype.type(1.0) / total
         for c in range(classes):
             y[r, c] *= scale
+    return True
 
 
-@kernel
+@sealed
 def _softmax_grad(dx, dy, y, axis):
+    if y.shape != dy.shape or (axis != 1 and axis != -1):
+        return False
     for r in range(dy.shape[0]):
         inner = dy.dtype.type(0.0)
         for c in range(dy.shape[1]):
             inner += dy[r, c] * y[r, c]
         for c in range(dy.shape[1]):
             dx[r, c] = y[r, c] * (dy[r, c] - inner)
+    return True
 
 
-@kernel
+@sealed
 def _log_softmax(y, x, axis):
+    if x.shape[1] == 0 or (axis != 1 and axis != -1):
+        return False
     rows, classes = x.shape
     for r in range(rows):
         top = x[r, 0]
@@ -50,21 +58,27 @@ def _log_softmax(y, x, axis):
         shift = x.dtype.type(math.log(total))
         for c in range(classes):
             y[r, c] = (x[r, c] - top) - shift
+    return True
 
 
-@kernel
+@sealed
 def _log_softmax_grad(dx, dy, y, axis):
+    if y.shape != dy.shape or (axis != 1 and axis != -1):
+        return False
     for r in range(dy.shape[0]):
         total = dy.dtype.type(0.0)
         for c in range(dy.shape[1]):
             total += dy[r, c]
         for c in range(dy.shape[1]):
             dx[r, c] = dy[r, c] - exp(y[r, c]) * total
+    return True
 
 
-@kernel
+@sealed
 def _cross_entropy(losses, dy, y, target):
     rows, classes = y.shape
+    if target.size != rows:
+        return False
     one = y.dtype.type(1.0)
     for r in range(rows):
         top = y[r, 0]
@@ -89,14 +103,19 @@ def _cross_entropy(losses, dy, y, target):
 
 def cross_entropy(y: Array, target: Array) -> tuple[Array, Array]:
     """Losses and gradient in one pass over each row; labels out of range are left to the reference."""
-    if y.ndim == 2 and covers(y) and target.ndim == 1 and target.dtype.kind in "iu" and len(target) == len(y):
-        losses, dy = np.empty(len(y), y.dtype), np.empty_like(y)
-        if _cross_entropy(losses, dy, y, target):
-            return losses, dy
-    return loss.cross_entropy.dispatch(object)(y, target)
+    losses, dy = np.empty(y.shape[:1], y.dtype), np.empty_like(y)
+    try:
+        done = _cross_entropy(losses, dy, y, target)
+    except TypeError:
+        done = (
+            (y.ndim == 2 and target.ndim == 1 and target.dtype.kind in "iu")
+            and covers(y)
+            and unseal(_cross_entropy, losses, dy, y, target)
+        )
+    return (losses, dy) if done else loss.cross_entropy.dispatch(object)(y, target)
 
 
-@kernel
+@sealed
 def _mean(losses, dy, count):
     scale = dy.dtype.type(1.0 / count)
     values, slopes = losses.reshape(losses.size), dy.reshape(dy.size)
@@ -110,9 +129,13 @@ def _mean(losses, dy, count):
 
 def mean_(losses: Array, dy: Array, count: float) -> Array:
     """Both passes in one call; the sum is taken in float64."""
-    if not (covers(losses) and covers(dy)):
-        return loss.mean_.dispatch(object)(losses, dy, count)
-    return losses.dtype.type(_mean(losses, dy, count))
+    try:
+        mean = _mean(losses, dy, count)
+    except TypeError:
+        if not (covers(losses) and covers(dy)):
+            return loss.mean_.dispatch(object)(losses, dy, count)
+        mean = unseal(_mean, losses, dy, count)
+    return losses.dtype.type(mean)
 
 
 @kernel

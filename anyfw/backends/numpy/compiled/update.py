@@ -6,16 +6,19 @@ from typing import Any
 import numpy as np
 
 from anyfw.backends.numpy import kernels
-from anyfw.backends.numpy.compiled.jit import covers, kernel
+from anyfw.backends.numpy.compiled.jit import covers, kernel, sealed, unseal
 from anyfw.core.arrays import Array
 from anyfw.ops import update as ops
 
 
-@kernel
+@sealed
 def _sgd(data, grad, lr, weight_decay):
+    if grad.size != data.size:
+        return False
     rate, decay = data.dtype.type(lr), data.dtype.type(weight_decay)
     for i in range(data.size):
         data[i] -= rate * (grad[i] + decay * data[i])
+    return True
 
 
 @kernel
@@ -31,8 +34,10 @@ def _sgd_momentum(data, grad, buffer, lr, momentum, taken, nesterov, weight_deca
         data[i] -= rate * (own * g + rest * b)
 
 
-@kernel
+@sealed
 def _adam(data, grad, m, v, lr, correction, beta1, beta2, eps, shrink, penalty):
+    if grad.size != data.size or m.size != data.size or v.size != data.size:
+        return False
     t = data.dtype.type
     rate, unbias, tiny, keep, decay = t(lr), t(correction), t(eps), t(shrink), t(penalty)
     b1, b2 = t(1.0 - beta1), t(beta2)
@@ -43,10 +48,13 @@ def _adam(data, grad, m, v, lr, correction, beta1, beta2, eps, shrink, penalty):
         m[i] += b1 * (g - m[i])
         v[i] = b2 * v[i] + c2 * (g * g)
         data[i] = w - rate * (m[i] / (math.sqrt(v[i]) * unbias + tiny))
+    return True
 
 
-@kernel
+@sealed
 def _amsgrad(data, grad, m, v, largest, lr, correction, beta1, beta2, eps, shrink, penalty):
+    if grad.size != data.size or m.size != data.size or v.size != data.size or largest.size != data.size:
+        return False
     t = data.dtype.type
     rate, unbias, tiny, keep, decay = t(lr), t(correction), t(eps), t(shrink), t(penalty)
     b1, b2 = t(1.0 - beta1), t(beta2)
@@ -59,6 +67,7 @@ def _amsgrad(data, grad, m, v, largest, lr, correction, beta1, beta2, eps, shrin
         # Not max(): a NaN in v must reach the weights.
         largest[i] = largest[i] if largest[i] >= v[i] else v[i]
         data[i] = w - rate * (m[i] / (math.sqrt(largest[i]) * unbias + tiny))
+    return True
 
 
 @kernel
@@ -119,9 +128,14 @@ def sgd_(
     weight_decay: float,
 ) -> None:
     """One pass over two or three vectors."""
-    if buffer is None and covers(data, grad):
-        _sgd(data, grad, lr, weight_decay)
-    elif buffer is not None and step > 1 and covers(data, grad, buffer):
+    if buffer is None:
+        try:
+            done = _sgd(data, grad, lr, weight_decay)
+        except TypeError:
+            done = _vectors(data, grad) and unseal(_sgd, data, grad, lr, weight_decay)
+        if done:
+            return
+    if buffer is not None and step > 1 and covers(data, grad, buffer):
         _sgd_momentum(data, grad, buffer, lr, momentum, 1.0 - dampening, nesterov, weight_decay)
     elif buffer is not None and covers(data, grad, buffer):
         # b = g at the first step, whatever the buffer held and the dampening is; Nesterov looks ahead all the same.
@@ -158,7 +172,16 @@ def adam_(
 ) -> None:
     """One pass over four or five vectors."""
     state = (exp_avg, exp_avg_sq) if max_exp_avg_sq is None else (exp_avg, exp_avg_sq, max_exp_avg_sq)
-    if not covers(data, grad, *state):
+    beta1, beta2 = betas
+    unbiased = (lr / (1.0 - beta1**step), 1.0 / math.sqrt(1.0 - beta2**step))
+    decay = (1.0 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
+    run = _adam if max_exp_avg_sq is None else _amsgrad
+    numbers = (*unbiased, beta1, beta2, eps or _positive(data), *decay)
+    try:
+        done = run(data, grad, *state, *numbers)
+    except TypeError:
+        done = _vectors(data, grad, *state) and unseal(run, data, grad, *state, *numbers)
+    if not done:
         _reference(ops.adam_)(
             data,
             grad,
@@ -172,12 +195,6 @@ def adam_(
             weight_decay=weight_decay,
             decoupled=decoupled,
         )
-        return
-    beta1, beta2 = betas
-    unbiased = (lr / (1.0 - beta1**step), 1.0 / math.sqrt(1.0 - beta2**step))
-    decay = (1.0 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
-    run = _adam if max_exp_avg_sq is None else _amsgrad
-    run(data, grad, *state, *unbiased, beta1, beta2, _positive(eps, data), *decay)
 
 
 def rmsprop_(
@@ -195,7 +212,7 @@ def rmsprop_(
 ) -> None:
     """One pass where neither centred nor with momentum, which are rare; else the blocked NumPy."""
     if grad_avg is None and buffer is None and covers(data, grad, square_avg):
-        _rmsprop(data, grad, square_avg, lr, alpha, _positive(eps, data), weight_decay)
+        _rmsprop(data, grad, square_avg, lr, alpha, eps or _positive(data), weight_decay)
     else:
         kernels.VARIANTS[ops.rmsprop_](
             data,
@@ -216,7 +233,7 @@ def adagrad_(
 ) -> None:
     """One pass over three vectors."""
     if covers(data, grad, total):
-        _adagrad(data, grad, total, lr / (1.0 + (step - 1) * lr_decay), _positive(eps, data), weight_decay)
+        _adagrad(data, grad, total, lr / (1.0 + (step - 1) * lr_decay), eps or _positive(data), weight_decay)
     else:
         _reference(ops.adagrad_)(
             data, grad, total, lr=lr, step=step, lr_decay=lr_decay, eps=eps, weight_decay=weight_decay
@@ -248,9 +265,13 @@ def _reference(op: Any) -> Any:
     return op.dispatch(object)
 
 
-def _positive(eps: float, data: Array) -> float:
+def _vectors(*vectors: Array) -> bool:
+    return covers(*vectors) and vectors[0].ndim == 1
+
+
+def _positive(data: Array) -> float:
     # As in the reference: padding has zero gradients for ever, and 0 / 0 is no number.
-    return eps or float(np.finfo(data.dtype).smallest_normal)
+    return float(np.finfo(data.dtype).smallest_normal)
 
 
 VARIANTS = {
