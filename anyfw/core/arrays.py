@@ -33,24 +33,29 @@ _DTYPES: dict[tuple[type, DType], tuple[str, bool, bool]] = {}
 
 def dtype_name(x: Array, /) -> str:
     """The name that the standard gives to the dtype of x: "float32", "int64", ..."""
-    return _dtype(x)[0]
+    try:
+        return _DTYPES[type(x), x.dtype][0]
+    except (AttributeError, KeyError):
+        return _dtype(x)[0]
 
 
 def is_floating(x: Array, /) -> bool:
     """Whether x holds real floating-point numbers."""
-    return _dtype(x)[1]
+    try:
+        return _DTYPES[type(x), x.dtype][1]
+    except (AttributeError, KeyError):
+        return _dtype(x)[1]
 
 
 def is_integer(x: Array, /) -> bool:
     """Whether x holds integers."""
-    return _dtype(x)[2]
+    try:
+        return _DTYPES[type(x), x.dtype][2]
+    except (AttributeError, KeyError):
+        return _dtype(x)[2]
 
 
 def _dtype(x: Array) -> tuple[str, bool, bool]:
-    key = (type(x), getattr(x, "dtype", None))
-    try:
-        return _DTYPES[key]
-    except KeyError:
-        xp, name = namespace(x), str(x.dtype).rpartition(".")[2]
-        found = name, bool(xp.isdtype(x.dtype, "real floating")), bool(xp.isdtype(x.dtype, "integral"))
-        return _DTYPES.setdefault(key, found)
+    xp, name = namespace(x), str(x.dtype).rpartition(".")[2]
+    found = name, bool(xp.isdtype(x.dtype, "real floating")), bool(xp.isdtype(x.dtype, "integral"))
+    return _DTYPES.setdefault((type(x), x.dtype), found)

@@ -26,13 +26,18 @@ class Layer(ABC):
     A layer of your own keeps each constructor argument under its own name (so that it can be saved), declares
     `Parameter`s and layers as attributes, and writes `forward` and `backward`; `push` in `forward(train=True)`
     what `backward` will `pop`.
+
+    Attributes:
+        metadata: what a saved model says of itself besides its layers.
+        fixed: whether it has no parameters, so that nothing before it in a net needs its gradient; see `nn.Fixed`.
     """
 
     metadata: Mapping[str, Any] = {}
+    fixed = False
 
     _shared: Shared | None = None
     _path = "net"
-    _outermost = False
+    _inner = False
     _saved: list[tuple[Any, ...]]
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:  # noqa: ARG004 - the constructor's, unused here
@@ -80,9 +85,10 @@ class Layer(ABC):
         Raises:
             BackwardError: there are none.
         """
-        if not self._saved:
-            raise BackwardError(f"{self.who}: backward without a forward(train=True) before it.")
-        return self._saved.pop()
+        try:
+            return self._saved.pop()
+        except IndexError:
+            raise BackwardError(f"{self.who}: backward without a forward(train=True) before it.") from None
 
     # The tree
 
@@ -205,10 +211,10 @@ class Layer(ABC):
 
     def _bind(self) -> Shared:
         # Names every layer by its path and makes them share one record, with this layer as the outermost.
-        shared = self._shared if self._outermost and self._shared else Shared()
+        shared = self._shared if self._shared and not self._inner else Shared()
         for path, layer in self.named_layers():
             # `_shared` last: a thread that sees it must find the rest in place.
-            layer._outermost, layer._path, layer._shared = layer is self, _join("net", path), shared
+            layer._inner, layer._path, layer._shared = layer is not self, _join("net", path), shared
         return shared
 
     def _place(self, backend: Backend | None, dtype: str | None) -> None:
@@ -228,25 +234,37 @@ class Layer(ABC):
                 stored.place(backend, dtype)
         shared.rewind(shared.forwards)
         # The backend last: a thread that sees it takes the net for placed.
-        shared.dtype = dtype
+        shared.dtype, shared.accepted = dtype, None
         shared.backend = backend
 
     def _enter(self, x: Array, train: bool) -> None:
+        shared = self._shared
         # Without a backend another thread is just placing the net: wait for it.
-        if self._shared is None or self._shared.backend is None:
-            with _first_use:
-                # Bound and not placed: drawn only, or its first placement failed.
-                if self._shared is None or self._shared.backend is None:
-                    self._bind()
-                    # A net that nobody placed computes in the dtype of its first input, on the default backend;
-                    # one without parameters follows its input.
-                    backend = None if any(True for _ in self._named_stored()) else backend_of(x)
-                    dtype = dtype_name(x) if hasattr(x, "dtype") else None
-                    self._place(backend, dtype if dtype in ("float32", "float64") else None)
-        if self._outermost:
+        if shared is None or shared.backend is None:
+            shared = self._first_shared(x)
+        # The batches of a net are alike: what was checked once is recognised.
+        try:
+            kind = type(x), x.dtype, x.device
+        except AttributeError:
+            kind = None
+        if kind is None or kind != shared.accepted:
             self._check_placement(x)
-            if train:
-                self._shared.advance()  # type: ignore[union-attr]
+            shared.accepted = kind
+        if train:
+            shared.advance()
+
+    def _first_shared(self, x: Array) -> Shared:
+        with _first_use:
+            # Bound and not placed: drawn only, or its first placement failed.
+            if self._shared is None or self._shared.backend is None:
+                self._bind()
+                # A net that nobody placed computes in the dtype of its first input, on the default backend;
+                # one without parameters follows its input.
+                backend = None if any(True for _ in self._named_stored()) else backend_of(x)
+                dtype = dtype_name(x) if hasattr(x, "dtype") else None
+                self._place(backend, dtype if dtype in ("float32", "float64") else None)
+        assert self._shared is not None
+        return self._shared
 
     def _check_placement(self, x: Array) -> None:
         shared = self._shared
@@ -276,7 +294,8 @@ class Layer(ABC):
         Raises:
             ShapeError, PlacementError: it is not so.
         """
-        if x.ndim < 1 or x.shape[-1] != features:
+        shape = x.shape
+        if not shape or shape[-1] != features:
             raise ShapeError(
                 f"{self.who}: expected last axis {features}, got shape {tuple(x.shape)}. Is a layer missing before it?"
             )
@@ -336,7 +355,7 @@ def _door(forward: Callable[..., Array]) -> Callable[..., Array]:
     @functools.wraps(forward)
     def enter(self: Layer, x: Array, /, *, train: bool = False) -> Array:
         # Only the class's own forward is the door, not one that it reaches through super().
-        if (self._outermost or self._shared is None) and type(self).forward is enter:
+        if not self._inner and type(self).forward is enter:
             self._enter(x, train)
         return forward(self, x, train=train)
 

@@ -12,6 +12,7 @@ class Shared:
     Attributes:
         seed: of the initial weights and of every random layer's key.
         backend, dtype: where the net was placed, None before that.
+        accepted: type, dtype and device of the latest input that was checked.
         forwards: the number of outermost `forward(train=True)` calls so far; saved in checkpoints.
     """
 
@@ -19,6 +20,7 @@ class Shared:
         self.seed = 0
         self.backend: Backend | None = None
         self.dtype: str | None = None
+        self.accepted: tuple[object, ...] | None = None
         self.forwards = 0
         self._tick: Array | None = None
         self._uses: dict[int, int] = {}

@@ -38,6 +38,7 @@ class Loss(Criterion):
 
     role = "loss"
     reductions: ClassVar[tuple[str, ...]] = ("mean", "sum")
+    _accepted: tuple[object, ...] | None = None
 
     def __init__(self, *, reduction: str = "mean") -> None:
         if reduction not in self.reductions:
@@ -80,7 +81,11 @@ class Loss(Criterion):
         return value, total
 
     def _weighted(self, y: Array, target: Array, sample_weight: Array | None) -> tuple[Array, Any, Array]:
-        self.expect(y, target)
+        kind = _kind(y, target)
+        # The batches of a fit are alike: what was checked once is recognised.
+        if kind != self._accepted or not kind:
+            self.expect(y, target)
+            self._accepted = kind
         losses, dy, weight = self.each(y, target)
         # The losses and their gradient, weighted, and the sum of all weights: a float where there are none.
         units = float(prod(losses.shape))
@@ -110,10 +115,17 @@ class Loss(Criterion):
             )
         return namespace(y).reshape(sample_weight, (-1,) + (1,) * (losses.ndim - 1))
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Devices of some libraries cannot be copied.
+        return {**vars(self), "_accepted": None}
+
     # What goes in
 
     def expect(self, y: Array, target: Array) -> None:
-        """Check that y and target fit each other; an elementwise loss takes them alike."""
+        """Check that y and target fit each other, by shapes, dtypes and places; an elementwise loss takes them alike.
+
+        It is asked once for arrays that are alike in these.
+        """
         self.expect_output(y)
         self.expect_like(y, "target", target)
         if tuple(y.shape) != tuple(target.shape):
@@ -190,6 +202,13 @@ class Loss(Criterion):
             ConfigError: under this loss they stand for none.
         """
         raise ConfigError(f"{self.who}: its outputs are no classes. Use kind='output'.")
+
+
+def _kind(y: Array, target: Array) -> tuple[object, ...]:
+    try:
+        return type(y), y.shape, y.dtype, y.device, type(target), target.shape, target.dtype, target.device
+    except AttributeError:
+        return ()
 
 
 class Constant:

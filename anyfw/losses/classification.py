@@ -87,9 +87,9 @@ class _Weighted(_Classes):
 
     def weighted(self, y: Array, target: Array, losses: Array, dy: Array) -> tuple[Array, Array, Array | None]:
         """What `each` returns, given the losses and gradients of rows without class weights."""
-        weight = self.class_weight(y)
-        if weight is None:
+        if self.weight is None:
             return losses, dy, None
+        weight = self.class_weight(y)
         rows = self.row_weight(weight, target)
         dy *= namespace(y).expand_dims(rows, axis=-1)
         return losses * rows, dy, rows

@@ -1,13 +1,11 @@
 """Containers: layers made of layers."""
 
 from collections.abc import Iterator
-from itertools import takewhile
 from typing import Literal
 
 from anyfw.core.arrays import Array, namespace
 from anyfw.core.errors import ConfigError, ShapeError, UnknownNameError
 from anyfw.core.layer import Layer
-from anyfw.nn.fixed import Fixed
 
 
 class Sequential(Layer):
@@ -37,11 +35,19 @@ class Sequential(Layer):
 
     def accumulate(self, dy: Array, /) -> None:
         """As backward; the first layer that learns computes no gradient by its input, those before it nothing."""
-        fixed = sum(1 for _ in takewhile(_learns_nothing, self.layers))
-        for layer in reversed(self.layers[fixed + 1 :]):
+        layers = self.layers
+        first = 0
+        while first < len(layers) and layers[first].fixed:
+            first += 1
+        for layer in reversed(layers[first + 1 :]):
             dy = layer.backward(dy)
-        for layer in reversed(self.layers[: fixed + 1]):
+        for layer in reversed(layers[: first + 1]):
             layer.accumulate(dy)
+
+    @property
+    def fixed(self) -> bool:  # type: ignore[override]
+        """Whether all its layers are."""
+        return all(layer.fixed for layer in self.layers)
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         """By their numbers alone, as in PyTorch: "0", "1", ..."""
@@ -95,6 +101,11 @@ class Residual(Layer):
         # The reverse of forward's order, for a layer that stands in both ways.
         past = dy if self.shortcut is None else self.shortcut.backward(dy)
         return past + self.layer.backward(dy)
+
+    @property
+    def fixed(self) -> bool:  # type: ignore[override]
+        """Whether its layers are."""
+        return self.layer.fixed and (self.shortcut is None or self.shortcut.fixed)
 
     def accumulate(self, dy: Array, /) -> None:
         """Accumulate along both ways."""
@@ -189,13 +200,6 @@ class Parallel(Layer):
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     axis %= len(shape)
     return (*shape[:axis], -1, *shape[axis + 1 :])
-
-
-def _learns_nothing(layer: Layer) -> bool:
-    # Parameters that are frozen do not count: their layers' accumulate may rely on a true dy.
-    if isinstance(layer, Sequential | Residual):
-        return all(_learns_nothing(child) for _, child in layer.children())
-    return isinstance(layer, Fixed)
 
 
 def _all_layers(container: str, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:

@@ -58,10 +58,13 @@ class Linear(Layer):
     def accumulate(self, dy: Array, /) -> None:
         """DW and db alone: as the first layer of a net, half the work of `backward`."""
         (x,) = self.pop()
-        if self.weight.trainable:
-            ops.weight_grad_(dy, x, *self.weight.into())
-        if self.bias is not None and self.bias.trainable:
-            ops.bias_grad_(dy, *self.bias.into())
+        weight, bias = self.weight, self.bias
+        ops.parameter_grads_(
+            dy,
+            x,
+            weight.into() if weight.trainable else None,
+            bias.into() if bias is not None and bias.trainable else None,
+        )
 
     def arguments(self) -> dict[str, object]:
         """The attribute `bias` is the parameter; the argument says whether there is one."""

@@ -3,6 +3,8 @@
 from anyfw.core.arrays import Array, namespace
 from anyfw.ops.dispatch import op
 
+Target = tuple[Array, bool] | None
+
 
 @op
 def linear(x: Array, /, weight: Array, bias: Array | None) -> Array:
@@ -59,6 +61,19 @@ def bias_grad_(dy: Array, /, grad: Array, add: bool) -> None:
         grad += total
     else:
         grad[...] = total
+
+
+@op
+def parameter_grads_(dy: Array, /, x: Array, weight: Target, bias: Target) -> None:
+    """`weight_grad_` and `bias_grad_` in one, which a variant may compute in one pass over dy.
+
+    Shapes:
+        as theirs; weight and bias are (grad, add), or None for one that is not there or not learnt.
+    """
+    if weight is not None:
+        weight_grad_(dy, x, *weight)
+    if bias is not None:
+        bias_grad_(dy, *bias)
 
 
 def _rows(x: Array) -> Array:

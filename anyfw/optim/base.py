@@ -10,7 +10,7 @@ from anyfw.core.parameter import Parameter
 from anyfw.ops import update as ops
 from anyfw.optim.curves import Constant
 from anyfw.optim.schedule import Schedule, build, number
-from anyfw.optim.spans import Store, settle
+from anyfw.optim.spans import Store
 
 Group = Mapping[str, Any]
 
@@ -101,10 +101,12 @@ class Optimizer(ABC):
     def step(self) -> None:
         """Update every trainable parameter by its gradient; one that was not written counts as zero."""
         self._respan()
-        spans = self._store.spans
-        rates = [schedule(self.steps) for schedule in self._by_group()]
+        spans, steps = self._store.spans, self.steps
+        rates = [schedule(steps) for schedule in self._by_group()]
         for span in spans:
-            settle(span.members)
+            for parameter in span.members:
+                if not parameter._written:
+                    parameter.grad  # noqa: B018 - reading it makes it zero
         for span in spans:
             i, decay = span.kind
             options = self.groups[i].copy()
@@ -171,11 +173,14 @@ class Optimizer(ABC):
         return tuple({id(schedule): schedule for schedule in self._by_group()}.values())
 
     def _by_group(self) -> list[Schedule]:
+        found: list[Schedule] = []
         for group in self.groups:
+            lr = group["lr"]
             # Who assigns to a group gives a number, as anywhere else.
-            if type(group["lr"]) is not Constant:
-                group["lr"] = _as_schedule(self._who, group["lr"])
-        return [group["lr"] for group in self.groups]
+            if type(lr) is not Constant:
+                lr = group["lr"] = _as_schedule(self._who, lr)
+            found.append(lr)
+        return found
 
     def bind(self, *, total_steps: int, epoch_steps: int, start: int | None = None) -> None:
         """Tell all schedules how long the coming fit is; `start` is the steps done before it, by default `steps`."""

@@ -43,6 +43,14 @@ def bias_grad_(dy: Array, grad: Array, add: bool) -> None:
         np.add.reduce(_rows(dy), axis=0, out=grad)
 
 
+def parameter_grads_(dy: Array, x: Array, weight: affine.Target, bias: affine.Target) -> None:
+    """Both, without a look-up for each."""
+    if weight is not None:
+        weight_grad_(dy, x, *weight)
+    if bias is not None:
+        bias_grad_(dy, *bias)
+
+
 def relu_grad(dy: Array, y: Array) -> Array:
     """The comparison's bytes are widened in pieces by the product: no second array of floats."""
     return np.multiply(dy, y > 0)
@@ -135,6 +143,7 @@ VARIANTS: dict[Any, Callable[..., Any]] = {
     affine.linear_grad: linear_grad,
     affine.weight_grad_: weight_grad_,
     affine.bias_grad_: bias_grad_,
+    affine.parameter_grads_: parameter_grads_,
     activation.relu_grad: relu_grad,
     activation.sigmoid: sigmoid,
     activation.tanh_grad: tanh_grad,

@@ -64,6 +64,23 @@ def _bias_grad(dy, grad, add):
     return True
 
 
+@sealed
+def _parameter_grads(dy, x, weight, add_weight, bias, add_bias):
+    rows, (out, features) = dy.shape[0], weight.shape
+    if x.shape != (rows, features) or dy.shape[1] != out or bias.size != out:
+        return False
+    if not add_weight:
+        weight[:] = weight.dtype.type(0.0)
+    if not add_bias:
+        bias[:] = bias.dtype.type(0.0)
+    for r in range(rows):
+        for o in range(out):
+            bias[o] += dy[r, o]
+            for i in range(features):
+                weight[o, i] += dy[r, o] * x[r, i]
+    return True
+
+
 def linear(x: Array, weight: Array, bias: Array | None) -> Array:
     """A loop where the product is tiny, else BLAS."""
     if x.size * len(weight) > _TINY or bias is None:
@@ -108,6 +125,21 @@ def bias_grad_(dy: Array, grad: Array, add: bool) -> None:
         kernels.bias_grad_(dy, grad, add)
 
 
+def parameter_grads_(dy: Array, x: Array, weight: ops.Target, bias: ops.Target) -> None:
+    """One loop where the product is tiny, else a product and a loop."""
+    if weight is not None and bias is not None and len(dy) * weight[0].size <= _TINY:
+        try:
+            done = _parameter_grads(dy, x, *weight, *bias)
+        except TypeError:
+            done = _matrices(dy, x, weight[0], bias[0]) and unseal(_parameter_grads, dy, x, *weight, *bias)
+        if done:
+            return
+    if weight is not None:
+        weight_grad_(dy, x, *weight)
+    if bias is not None:
+        bias_grad_(dy, *bias)
+
+
 def _matrices(*arrays: Array) -> bool:
     # Two axes, save where a bias or its gradient comes last.
     *matrices, last = arrays
@@ -119,4 +151,5 @@ VARIANTS = {
     ops.linear_grad: linear_grad,
     ops.weight_grad_: weight_grad_,
     ops.bias_grad_: bias_grad_,
+    ops.parameter_grads_: parameter_grads_,
 }
