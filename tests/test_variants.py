@@ -1,5 +1,6 @@
 """Every faster variant of an op against the reference: same signature, same values, all pairings, inputs unchanged."""
 
+import copy
 import inspect
 import subprocess
 import sys
@@ -78,6 +79,14 @@ ROWS: list[tuple[Any, Any, Callable[..., tuple[Any, ...]], tuple[dict[str, Any],
     (linear.weight_grad_, TALL, lambda m, s: (m(*s), m(s[0], 6), m(s[1], 6), True), ({},)),
     (linear.bias_grad_, TALL, lambda m, s: (m(*s), m(s[1]), False), ({},)),
     (linear.bias_grad_, TALL, lambda m, s: (m(2, *s), m(s[1]), True), ({},)),
+    (
+        linear.parameter_grads_,
+        TALL,
+        lambda m, s: (m(*s), m(s[0], 6), (m(s[1], 6), True), (m(s[1]), False)),
+        ({},),
+    ),
+    (linear.parameter_grads_, TALL, lambda m, s: (m(2, *s), m(2, s[0], 6), None, (m(s[1]), True)), ({},)),
+    (linear.parameter_grads_, TALL, lambda m, s: (m(*s), m(s[0], 6), (m(s[1], 6), False), None), ({},)),
     (loss.squared_error, SHAPES, gradient(), ({},)),
     (loss.cross_entropy, TALL, lambda m, s: (m(*s), labels(s)), ({},)),
     (loss.cross_entropy, TALL, lambda m, s: (m(2, *s), np.stack([labels(s)] * 2)), ({},)),
@@ -160,9 +169,12 @@ def numbers(dtype: str) -> Make:
 
 def ran(function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> list[Any]:
     """What it returns and what its arguments are afterwards."""
-    own = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
-    result = function(*own, **options)
-    return [*(result if isinstance(result, tuple) else (result,)), *own]
+    own = copy.deepcopy(arguments)
+    return flat((function(*own, **options), own))
+
+
+def flat(values: Any) -> list[Any]:
+    return [one for value in values for one in flat(value)] if isinstance(values, tuple) else [values]
 
 
 def same(found: list[Any], expected: list[Any], dtype: str) -> None:
@@ -198,11 +210,40 @@ def test_a_variant_takes_arrays_with_strides(module, op, shape, make, options):
     found = MODULES[module][op](*arguments, **options)
     expected = op.dispatch(object)(*again, **options)
     # What it returns, and what it made of its arguments.
-    same([*_several(found), *arguments], [*_several(expected), *again], "float64")
+    same(flat((found, arguments)), flat((expected, again)), "float64")
 
 
-def _several(result):
-    return result if isinstance(result, tuple) else (result,)
+SEVERAL = [
+    c for c in CASES if sum(isinstance(a, np.ndarray) for a in flat(c.values[3](numbers("float64"), c.values[2]))) > 1
+]
+
+
+@pytest.mark.parametrize(("module", "op", "shape", "make", "options"), SEVERAL)
+def test_no_variant_reads_or_writes_past_an_end(module, op, shape, make, options):
+    # Each array in turn has one row or element less than it should: an error, or what broadcasting makes of it.
+    whole = make(numbers("float64"), shape)
+    for i in range(len(flat(whole))):
+        if not isinstance(flat(whole)[i], np.ndarray) or not flat(whole)[i].shape or len(flat(whole)[i]) < 2:
+            continue
+        given = [shortened(whole, i) for _ in range(2)]
+        try:
+            expected = op.dispatch(object)(*given[1], **options)
+        except (ValueError, IndexError) as error:
+            with pytest.raises(type(error)):
+                MODULES[module][op](*given[0], **options)
+        else:
+            same(flat((MODULES[module][op](*given[0], **options), given[0])), flat((expected, given[1])), "float64")
+
+
+def shortened(values: Any, i: int) -> Any:
+    place = iter(range(len(flat(values))))
+
+    def one(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(one(inner) for inner in value)
+        return value[:-1].copy() if next(place) == i else copy.deepcopy(value)
+
+    return one(values)
 
 
 @pytest.mark.parametrize("module", MODULES)

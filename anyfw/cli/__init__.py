@@ -18,6 +18,7 @@ COMMANDS = {
     "summary": "layers, shapes and sizes of a network",
     "trace": "every number of a forward and a backward pass",
     "gradcheck": "prove gradients against finite differences",
+    "bench": "how fast a network is here, by batch size, backend and layer",
     "lab": "experiments on MNIST, in one HTML page",
     "doctor": "which backends work here, and how to mend the others",
 }

@@ -1,6 +1,7 @@
 """Looking into nets, and into the machine they run on."""
 
 # Functions bear the names of their files: imported here, eagerly, they and not the modules are what users get.
+from anyfw.inspect.bench import Bench, bench
 from anyfw.inspect.doctor import Report, doctor
 from anyfw.inspect.gradcheck import GradcheckResult, GradcheckRow, gradcheck, gradcheck_loss
 from anyfw.inspect.recorder import Step
@@ -8,6 +9,7 @@ from anyfw.inspect.summary import Row, Summary, summary
 from anyfw.inspect.trace import Trace, demo, trace
 
 __all__ = [
+    "Bench",
     "GradcheckResult",
     "GradcheckRow",
     "Report",
@@ -15,6 +17,7 @@ __all__ = [
     "Step",
     "Summary",
     "Trace",
+    "bench",
     "demo",
     "doctor",
     "gradcheck",

@@ -42,7 +42,12 @@ class Workload:
         y = x @ generator.standard_normal((self.widths[0], self.widths[-1]), dtype=np.float32)
         y /= np.float32(self.widths[0] ** 0.5)
         y += generator.standard_normal(y.shape, dtype=np.float32) / 4
-        return x, y if self.task == "values" else y.argmax(axis=1)
+        if self.task == "values":
+            return x, y
+        labels = y.argmax(axis=1)
+        # Each class at least once: scikit-learn makes an output for those that it sees.
+        labels[: self.widths[-1]] = np.arange(self.widths[-1])
+        return x, labels
 
     def weights(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """(weight, bias) of each layer, as (out, in) and (out,)."""

@@ -89,7 +89,7 @@ def linear(x: Array, weight: Array, bias: Array | None) -> Array:
     try:
         done = _linear(y, x, weight, bias)
     except TypeError:
-        done = _matrices(x, weight, bias) and unseal(_linear, y, x, weight, bias)
+        done = _fit(x, weight, vector=bias) and unseal(_linear, y, x, weight, bias)
     return y if done else kernels.linear(x, weight, bias)
 
 
@@ -101,7 +101,7 @@ def linear_grad(dy: Array, weight: Array) -> Array:
     try:
         done = _linear_grad(dx, dy, weight)
     except TypeError:
-        done = _matrices(dy, weight) and unseal(_linear_grad, dx, dy, weight)
+        done = _fit(dy, weight) and unseal(_linear_grad, dx, dy, weight)
     return dx if done else kernels.linear_grad(dy, weight)
 
 
@@ -110,7 +110,7 @@ def weight_grad_(dy: Array, x: Array, grad: Array, add: bool) -> None:
     try:
         done = len(dy) * grad.size <= _TINY and _weight_grad(dy, x, grad, add)
     except TypeError:
-        done = _matrices(dy, x, grad) and unseal(_weight_grad, dy, x, grad, add)
+        done = _fit(dy, x, grad) and unseal(_weight_grad, dy, x, grad, add)
     if not done:
         kernels.weight_grad_(dy, x, grad, add)
 
@@ -120,7 +120,7 @@ def bias_grad_(dy: Array, grad: Array, add: bool) -> None:
     try:
         done = _bias_grad(dy, grad, add)
     except TypeError:
-        done = _matrices(dy, grad) and unseal(_bias_grad, dy, grad, add)
+        done = _fit(dy, vector=grad) and unseal(_bias_grad, dy, grad, add)
     if not done:
         kernels.bias_grad_(dy, grad, add)
 
@@ -131,7 +131,7 @@ def parameter_grads_(dy: Array, x: Array, weight: ops.Target, bias: ops.Target) 
         try:
             done = _parameter_grads(dy, x, *weight, *bias)
         except TypeError:
-            done = _matrices(dy, x, weight[0], bias[0]) and unseal(_parameter_grads, dy, x, *weight, *bias)
+            done = _fit(dy, x, weight[0], vector=bias[0]) and unseal(_parameter_grads, dy, x, *weight, *bias)
         if done:
             return
     if weight is not None:
@@ -140,10 +140,9 @@ def parameter_grads_(dy: Array, x: Array, weight: ops.Target, bias: ops.Target) 
         bias_grad_(dy, *bias)
 
 
-def _matrices(*arrays: Array) -> bool:
-    # Two axes, save where a bias or its gradient comes last.
-    *matrices, last = arrays
-    return all(x.ndim == 2 for x in matrices) and last.ndim in (1, 2) and covers_dtype(*arrays)
+def _fit(*matrices: Array, vector: Array | None = None) -> bool:
+    rest = () if vector is None else (vector,)
+    return all(x.ndim == 2 for x in matrices) and all(x.ndim == 1 for x in rest) and covers_dtype(*matrices, *rest)
 
 
 VARIANTS = {

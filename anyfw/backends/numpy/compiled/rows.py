@@ -205,7 +205,7 @@ def _layer_norm_grad(dy, x, weight, mean, rstd):
 
 def layer_norm_grad(dy: Array, x: Array, weight: Array | None, mean: Array, rstd: Array) -> tuple[Any, Any, Any]:
     """All three gradients in one pass over each row."""
-    if not (_rows(x, weight) and covers(dy, x) and covers_dtype(x, mean, rstd)):
+    if not (_rows(x, weight) and covers(dy, x) and _columns(x, mean, rstd)):
         return normalize.layer_norm_grad.dispatch(object)(dy, x, weight, mean, rstd)
     dx, dweight, dbias = _layer_norm_grad(dy, x, weight, mean, rstd)
     return dx, None if weight is None else dweight, dbias
@@ -256,7 +256,7 @@ def _rms_norm_grad(dy, x, weight, rstd):
 
 def rms_norm_grad(dy: Array, x: Array, weight: Array | None, rstd: Array) -> tuple[Any, Any]:
     """Both gradients in one pass over each row."""
-    if not (_rows(x, weight) and covers(dy, x) and covers_dtype(x, rstd)):
+    if not (_rows(x, weight) and covers(dy, x) and _columns(x, rstd)):
         return normalize.rms_norm_grad.dispatch(object)(dy, x, weight, rstd)
     dx, dweight = _rms_norm_grad(dy, x, weight, rstd)
     return dx, None if weight is None else dweight
@@ -318,15 +318,25 @@ def _batch_norm_grad(dy, x, weight, mean, rstd):
 
 def batch_norm_grad(dy: Array, x: Array, weight: Array | None, mean: Array, rstd: Array) -> tuple[Any, Any, Any]:
     """All three gradients in two passes."""
-    if not (_rows(x, weight) and covers(dy, x) and covers_dtype(x, mean, rstd)):
+    if not (_rows(x, weight, mean, rstd) and covers(dy, x)):
         return normalize.batch_norm_grad.dispatch(object)(dy, x, weight, mean, rstd)
     dx, dweight, dbias = _batch_norm_grad(dy, x, weight, mean, rstd)
     return dx, None if weight is None else dweight, dbias
 
 
 def _rows(x: Array, *rest: Any) -> bool:
-    # Ends of the argument lists that are numbers (eps, axis) are no vectors.
-    return x.ndim == 2 and 0 not in x.shape and covers_dtype(x, *(v for v in rest if hasattr(v, "dtype")))
+    # Ends of the argument lists that are numbers (eps) are no vectors; all vectors have one value for each feature.
+    vectors = [v for v in rest if hasattr(v, "dtype")]
+    return (
+        x.ndim == 2
+        and 0 not in x.shape
+        and all(vector.shape == x.shape[1:] for vector in vectors)
+        and covers_dtype(x, *vectors)
+    )
+
+
+def _columns(x: Array, *columns: Array) -> bool:
+    return all(column.shape == (len(x), 1) for column in columns) and covers_dtype(x, *columns)
 
 
 def _last_axis(x: Array, *rest: Any) -> bool:
