@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from anyfw.backends.numpy.compiled import dropout, elementwise, linear, rows, update
+from anyfw.backends.numpy.compiled import dropout, elementwise, linear, normalize, rows, update
 
 VARIANTS: dict[Any, Callable[..., Any]] = {
-    op: variant for family in (linear, elementwise, rows, dropout, update) for op, variant in family.VARIANTS.items()
+    op: variant
+    for family in (linear, elementwise, rows, normalize, dropout, update)
+    for op, variant in family.VARIANTS.items()
 }
