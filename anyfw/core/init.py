@@ -118,8 +118,14 @@ def _fans(shape: Shape) -> tuple[int, int]:
 
 
 def _normal(shape: Shape, stream: Stream, variance: float) -> Values:
-    return stream.normal(shape) * math.sqrt(variance)
+    values = stream.normal(shape)
+    values *= math.sqrt(variance)
+    return values
 
 
 def _uniform(shape: Shape, stream: Stream, variance: float) -> Values:
-    return (2.0 * stream.uniform(shape) - 1.0) * math.sqrt(3.0 * variance)
+    values = stream.uniform(shape)
+    values *= 2.0
+    values -= 1.0
+    values *= math.sqrt(3.0 * variance)
+    return values

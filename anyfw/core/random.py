@@ -7,12 +7,15 @@ Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011 (P
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Word = str | int
+
+_BLOCK = 1 << 14
 
 
 def key(seed: int, *stream: Word) -> int:
@@ -27,28 +30,49 @@ def words(n: int, seed: int, *stream: Word) -> NDArray[np.uint64]:
     >>> words(2, 0, "example").tolist()
     [10352048985522751497, 10367254800501830026]
     """
-    bits = key(seed, *stream)
-    pair = np.array([bits & (2**64 - 1), bits >> 64], dtype=np.uint64)
-    raw: NDArray[np.uint64] = np.random.Philox(key=pair).random_raw(n)
+    raw: NDArray[np.uint64] = _generator(seed, stream).random_raw(n)
     return raw
 
 
 def uniform(shape: tuple[int, ...], seed: int, *stream: Word) -> NDArray[np.float64]:
     """Uniform float64 numbers in [0, 1), multiples of 2**-53."""
-    raw = words(int(np.prod(shape)), seed, *stream)
-    return ((raw >> np.uint64(11)).astype(np.float64) * 2.0**-53).reshape(shape)
+    return _filled(shape, seed, stream, lambda raw: (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 
 def normal(shape: tuple[int, ...], seed: int, *stream: Word) -> NDArray[np.float64]:
     """Standard normal float64 numbers, by inversion of uniform ones in the open interval (0, 1)."""
-    raw = words(int(np.prod(shape)), seed, *stream)
     # 52 bits: with 53, the largest word plus one half would round to 1, whose quantile is infinite.
-    return _normal_quantile(((raw >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52).reshape(shape)
+    return _filled(
+        shape,
+        seed,
+        stream,
+        lambda raw: _normal_quantile(((raw >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52),
+    )
 
 
 def permutation(n: int, seed: int, *stream: Word) -> NDArray[np.int64]:
     """A random order of 0 ... n-1: the stable argsort of n words."""
     return np.argsort(words(n, seed, *stream), kind="stable").astype(np.int64)
+
+
+def _generator(seed: int, stream: tuple[Word, ...]) -> np.random.Philox:
+    bits = key(seed, *stream)
+    return np.random.Philox(key=np.array([bits & (2**64 - 1), bits >> 64], dtype=np.uint64))
+
+
+def _filled(
+    shape: tuple[int, ...],
+    seed: int,
+    stream: tuple[Word, ...],
+    numbers: Callable[[NDArray[np.uint64]], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    # In blocks, whose dozens of temporaries stay in the cache: for a large weight they would take gigabytes.
+    values = np.empty(shape)
+    flat, generator = values.reshape(-1), _generator(seed, stream)
+    for start in range(0, flat.size, _BLOCK):
+        part = flat[start : start + _BLOCK]
+        part[...] = numbers(generator.random_raw(part.size))
+    return values
 
 
 @dataclass(frozen=True)

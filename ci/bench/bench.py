@@ -19,40 +19,45 @@ from pathlib import Path
 
 from contestants import CONTESTANTS
 from machine import describe, headline
-from workloads import WORKLOADS
+from workloads import WORKLOADS, Workload
 
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
-def worker(name: str, workload: str, cores: int) -> None:
+def worker(name: str, description: str, cores: int) -> None:
     """Train and time one round for each line on standard input; first say the loss after the round that warms up."""
+    workload = Workload.read(description)
     if hasattr(os, "sched_setaffinity"):  # JAX takes as many threads as it sees cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    made = CONTESTANTS[name].make(WORKLOADS[workload])
+    made = CONTESTANTS[name].make(workload)
     if made is None:
         print(json.dumps("cannot"), flush=True)
         return
     run, weights = made
     run()
-    print(json.dumps(None if weights is None else WORKLOADS[workload].loss(weights())), flush=True)
+    print(json.dumps(None if weights is None else workload.loss(weights())), flush=True)
     for _ in sys.stdin:
         started = time.perf_counter()
         run()
         print(json.dumps(time.perf_counter() - started), flush=True)
 
 
-def compare(workload: str, names: list[str], rounds: int, threads: int) -> tuple[dict, dict]:
+def compare(workload: Workload, names: list[str], rounds: int, threads: int) -> tuple[dict, dict]:
     """(seconds of each round, loss after the first), by contestant."""
     command = [sys.executable, __file__, "--threads", str(threads), "--worker"]
     running, losses = {}, {}
     for name in names:
         environment = os.environ | dict.fromkeys(THREADS, str(threads)) | CONTESTANTS[name].environment
         process = subprocess.Popen(
-            [*command, name, workload], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            [*command, name, workload.describe()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
         answer = process.stdout.readline()  # one starts after the other: compilers would disturb each other
         if not answer:
-            raise SystemExit(f"{name} could not train workload {workload}")
+            raise SystemExit(f"{name} could not train {workload}")
         if (loss := json.loads(answer)) != "cannot":
             running[name], losses[name] = process, loss
     seconds: dict[str, list[float]] = {name: [] for name in running}
@@ -111,7 +116,7 @@ def main() -> None:
     result = {"machine": describe(), "threads": arguments.threads, "rounds": arguments.rounds, "workloads": {}}
     print(headline(result["machine"]))
     for workload in arguments.workloads:
-        seconds, losses = compare(workload, present, arguments.rounds, arguments.threads)
+        seconds, losses = compare(WORKLOADS[workload], present, arguments.rounds, arguments.threads)
         result["workloads"][workload] = tabulate(WORKLOADS[workload], seconds, losses)
         if arguments.json:
             arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -1,7 +1,8 @@
 """The workloads of the benchmark: what is trained, on what, and the same initial weights for everybody."""
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -29,6 +30,16 @@ class Workload:
     rows: int
     activation: str = "relu"
     task: str = "classes"
+
+    def describe(self) -> str:
+        """The workload as text, for a process of its own."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def read(cls, text: str) -> "Workload":
+        """What `describe` gave."""
+        fields = json.loads(text)
+        return cls(**{**fields, "widths": tuple(fields["widths"])})
 
     @property
     def steps(self) -> int:
