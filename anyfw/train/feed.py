@@ -76,11 +76,12 @@ class Resident:
         if not indices:
             return
         order = self.backend.asarray(np.concatenate(list(indices)), "int64")
-        start = 0
+        start, columns = 0, self.columns
         for rows in indices:
-            chosen = order[start : start + len(rows)]
-            start += len(rows)
-            yield tuple([gather(column, chosen) for column in self.columns])
+            stop = start + len(rows)
+            chosen = order[start:stop]
+            start = stop
+            yield tuple([gather(column, chosen) for column in columns])
 
 
 class Streaming:

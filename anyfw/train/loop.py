@@ -122,9 +122,9 @@ class Loop:
         for listener in self.listeners:
             listener.on_epoch_start(trainer)
         pending = order[plan.batch :][: (self.last_step - trainer.step) * trainer.accumulate]
-        moved = self.feed.batches(pending)
+        moved, sizes = self.feed.batches(pending), [len(rows) for rows in pending]
         for start in range(0, len(pending), trainer.accumulate):
-            self._step(moved, [len(rows) for rows in pending[start : start + trainer.accumulate]])
+            self._step(moved, sizes[start : start + trainer.accumulate])
             for listener in self.step_listeners:
                 listener.on_step(trainer)
             if interrupt.requested:
