@@ -266,6 +266,19 @@ def test_a_dtype_that_the_device_lacks():
         make().to("numpy", "float16")
 
 
+def test_an_input_from_elsewhere_is_refused_also_after_good_ones():
+    net = make().to("numpy", "float64")
+    for _ in range(2):
+        net(X)
+        with pytest.raises(PlacementError, match="expected float64, got float32"):
+            net(X.astype("float32"))
+        with pytest.raises(PlacementError, match=r"got builtins\.list"):
+            net(X.tolist())
+    net.to(dtype="float32")
+    with pytest.raises(PlacementError, match="expected float32, got float64"):
+        net(X)
+
+
 # Passes
 
 

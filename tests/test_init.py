@@ -28,6 +28,13 @@ def test_known_numbers():
     assert random.permutation(8, 0, "order", 1).tolist() == [2, 6, 7, 3, 1, 5, 4, 0]
 
 
+def test_numbers_are_the_words_in_their_order_however_many_are_drawn_at_a_time():
+    n = 2 * random._BLOCK + 7
+    expected = (random.words(n, 1, "b") >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    np.testing.assert_array_equal(random.uniform((n,), 1, "b"), expected)
+    np.testing.assert_array_equal(random.normal((n,), 1, "b")[:50], random.normal((50,), 1, "b"))
+
+
 def test_streams_are_told_apart_by_seed_name_and_kind():
     streams = [
         (0,),

@@ -449,3 +449,21 @@ def test_which_targets_are_labels():
     assert not ce.takes_labels((3,), numbers)
     assert not mse.takes_labels((), labels)
     assert not bce.takes_labels((), labels)
+
+
+@pytest.mark.parametrize("loss", [losses.MSELoss(), losses.CrossEntropyLoss()])
+def test_what_does_not_fit_is_refused_also_after_batches_that_did(loss):
+    y = np.linspace(-1, 1, 12).reshape(4, 3)
+    good = y if isinstance(loss, losses.MSELoss) else np.array([0, 1, 2, 0])
+    for _ in range(2):
+        loss(y, good)
+        with pytest.raises(ShapeError):
+            loss(y, good[:3])
+        with pytest.raises(PlacementError):
+            loss(y.tolist(), good)
+        with pytest.raises(PlacementError):
+            loss(y, good.tolist())
+    elsewhere = open_backend("strict:device1").asarray(good)
+    with pytest.raises(PlacementError):
+        loss(y, elsewhere)
+    assert pickle.loads(pickle.dumps(loss))._accepted is None

@@ -10,8 +10,29 @@ from conftest import open_backend
 from anyfw import nn
 from anyfw.core.backend import get_backend
 from anyfw.ops import activation, dropout, normalize, softmax, special
+from anyfw.ops.dispatch import op
 
 MODULES = (activation, dropout, normalize, softmax, special)
+
+
+# Dispatch
+
+
+def test_an_op_runs_the_variant_of_its_first_arguments_type():
+    @op
+    def twice(x, /, plus, *, times=2):
+        """Reference."""
+        return times * x + plus
+
+    assert (twice(1, 2), twice(1, plus=2, times=3), twice(1.5, 0)) == (4, 5, 3.0)
+    assert (twice.__doc__, twice.__name__, twice.dispatch(object)(1, 1)) == ("Reference.", "twice", 3)
+    assert list(inspect.signature(twice).parameters) == ["x", "plus", "times"]
+    twice.register(int, lambda x, plus, *, times=2: "int")
+    assert (twice(1, 2), twice(True, 2), twice(1.5, 0)) == ("int", "int", 3.0)
+    twice.register(bool, lambda x, plus, *, times=2: "bool")  # after bool was served by int's
+    assert (twice(1, 2), twice(True, 2), twice.dispatch(bool)(1, 2)) == ("int", "bool", "bool")
+    with pytest.raises(TypeError, match="plus"):
+        twice(1)
 
 
 # The error function

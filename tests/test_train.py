@@ -222,6 +222,22 @@ def test_a_run_resumes_on_another_backend_with_the_same_state(tmp_path):
     np.testing.assert_allclose(there.history["loss"], here.history["loss"], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("change", "told"), [({}, False), ({"BLAS threads": "99"}, True)])
+def test_a_resume_tells_once_that_the_machine_is_another(tmp_path, monkeypatch, caplog, change, told):
+    numpy = type(open_backend("numpy"))
+    with pytest.raises(RuntimeError, match="power cut"):
+        resumable(tmp_path / "cut", [StopAt(7)]).fit(rows(), rows(seed=1), epochs=3, batch_size=12)
+    found = open_backend("numpy").provenance()
+    assert {"numpy", "kernels", "BLAS"} <= found.keys()
+    monkeypatch.setattr(numpy, "provenance", lambda self: {**found, **change})
+    with caplog.at_level("WARNING", logger="anyfw"):
+        Trainer.resume(tmp_path / "cut", backend="numpy", progress=False)
+    texts = [record.getMessage() for record in caplog.records if "last bits" in record.getMessage()]
+    assert len(texts) == told
+    if told:
+        assert f"BLAS threads {found['BLAS threads']} is now 99" in texts[0]
+
+
 def halved(net):
     optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     optimizer.groups[0].update(lr=0.05)

@@ -101,19 +101,20 @@ def _weights(net) -> Weights:
 
 _PLAIN, _REFERENCE = {"ANYFW_FUSED": "plain"}, {"ANYFW_FUSED": "0"}
 
+# Those that are compared most closely run one after the other: a machine's speed changes within a round, too.
 CONTESTANTS = {
     "products alone": Contestant(products),
-    "anyfw Trainer": Contestant(anyfw_trainer, package="numba"),
     "anyfw step": Contestant(anyfw_step, package="numba"),
+    "JAX jit": Contestant(peers.jax_jit, {"JAX_PLATFORMS": "cpu"}, package="jax"),
+    "anyfw Trainer": Contestant(anyfw_trainer, package="numba"),
+    "JAX scan": Contestant(peers.jax_scan, {"JAX_PLATFORMS": "cpu"}, package="jax"),
     "anyfw Trainer, no extras": Contestant(anyfw_trainer, _PLAIN),
-    "anyfw step, no extras": Contestant(anyfw_step, _PLAIN),
-    "anyfw Trainer, reference": Contestant(anyfw_trainer, _REFERENCE),
-    "torch eager": Contestant(peers.torch_eager, package="torch"),
     "torch fused": Contestant(peers.torch_fused, package="torch"),
     "torch compiled": Contestant(peers.torch_compiled, package="torch"),
-    "JAX jit": Contestant(peers.jax_jit, {"JAX_PLATFORMS": "cpu"}, package="jax"),
-    "JAX scan": Contestant(peers.jax_scan, {"JAX_PLATFORMS": "cpu"}, package="jax"),
+    "torch eager": Contestant(peers.torch_eager, package="torch"),
     "scikit-learn": Contestant(peers.scikit_learn, package="sklearn"),
+    "anyfw step, no extras": Contestant(anyfw_step, _PLAIN),
+    "anyfw Trainer, reference": Contestant(anyfw_trainer, _REFERENCE),
     "Keras on JAX": Contestant(peers.keras_jax, {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}, package="keras"),
     "thinc": Contestant(peers.thinc, package="thinc"),
 }

@@ -1,4 +1,8 @@
-"""Variants of ops in NumPy itself: into memory that is there already, and in blocks that stay in the cache."""
+"""Variants of ops in NumPy itself: into memory that is there already, and in blocks.
+
+"Measured" is the gain in speed over the reference, on 512 x 1024 float32 numbers or, for updates, a million, by
+`ci/bench/kernels.py` (`ci/bench/results/cpu-kernels.json`). What gains nothing is not here.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,32 +18,19 @@ from anyfw.ops import linear as affine
 BLOCK = 1 << 17
 
 
-def linear(x: Array, weight: Array, bias: Array | None) -> Array:
-    """As the reference, without looking up a namespace."""
-    y = x @ weight.T if x.ndim == 2 else (_rows(x) @ weight.T).reshape(*x.shape[:-1], weight.shape[0])
-    if bias is not None:
-        y += bias
-    return y
-
-
 def weight_grad_(dy: Array, x: Array, grad: Array, add: bool) -> None:
-    """The first product of a step goes straight into the gradient: no temporary as large as the weight, no copy."""
+    """The first product of a step goes straight into the gradient: no temporary as large as the weight, no copy.
+
+    Measured: 1.1x (2 x 4 by 4 x 10).
+    """
     if add:
         grad += _rows(dy).T @ _rows(x)
     else:
         np.matmul(_rows(dy).T, _rows(x), out=grad)
 
 
-def bias_grad_(dy: Array, grad: Array, add: bool) -> None:
-    """Column sums, straight into the gradient."""
-    if add:
-        grad += np.add.reduce(_rows(dy), axis=0)
-    else:
-        np.add.reduce(_rows(dy), axis=0, out=grad)
-
-
 def tanh_grad(dy: Array, y: Array) -> Array:
-    """In one array."""
+    """In one array. Measured: 1.1x."""
     dx = y * y
     np.subtract(1.0, dx, out=dx)
     dx *= dy
@@ -47,7 +38,7 @@ def tanh_grad(dy: Array, y: Array) -> Array:
 
 
 def cross_entropy(y: Array, target: Array) -> tuple[Array, Array]:
-    """The label's column by an index, not by comparing every class."""
+    """The label's column by an index, not by comparing every class. Measured: 1.5x."""
     if y.ndim != 2 or target.ndim != 1 or len(y) != len(target):
         return _reference(loss.cross_entropy)(y, target)  # type: ignore[no-any-return]
     rows = np.arange(len(y))
@@ -63,18 +54,21 @@ def cross_entropy(y: Array, target: Array) -> tuple[Array, Array]:
 
 
 def mean_(losses: Array, dy: Array, count: float) -> Array:
-    """As the reference, without the wrapper of `numpy.sum`."""
+    """As the reference, without the wrapper of `numpy.sum`. Measured: 1.1x."""
     dy *= 1.0 / count
     return np.add.reduce(losses, axis=None) / losses.dtype.type(count)
 
 
 def gather(x: Array, rows: Array) -> Array:
-    """As the reference, without the wrapper of `numpy.take`."""
+    """As the reference, without the wrapper of `numpy.take`. Measured: 1.1x."""
     return x.take(rows, axis=0)
 
 
 def blocked(op: Any) -> Callable[..., None]:
-    """The reference of an update on one block after the other: its temporaries never leave the cache."""
+    """The reference of an update on one block after the other: its temporaries never leave the cache.
+
+    Measured: 1.2x (Adam), 1.2x (RMSprop).
+    """
     reference = _reference(op)
 
     def variant(data: Array, /, *vectors: Array | None, **options: Any) -> None:
@@ -89,7 +83,7 @@ def blocked(op: Any) -> Callable[..., None]:
 
 
 def square_sum(x: Array) -> Array:
-    """Products of each block with itself, added in float64."""
+    """Products of each block with itself, added in float64. Measured: 3.7x."""
     if x.ndim != 1:
         return _reference(update.square_sum)(x)
     total = sum(float(np.dot(x[i : i + BLOCK], x[i : i + BLOCK])) for i in range(0, x.size, BLOCK))
@@ -97,7 +91,7 @@ def square_sum(x: Array) -> Array:
 
 
 def clip_(x: Array, limit: float) -> None:
-    """In place."""
+    """In place. Measured: 6.3x."""
     np.clip(x, -limit, limit, out=x)
 
 
@@ -110,9 +104,7 @@ def _reference(op: Any) -> Any:
 
 
 VARIANTS: dict[Any, Callable[..., Any]] = {
-    affine.linear: linear,
     affine.weight_grad_: weight_grad_,
-    affine.bias_grad_: bias_grad_,
     activation.tanh_grad: tanh_grad,
     loss.cross_entropy: cross_entropy,
     loss.mean_: mean_,
