@@ -21,6 +21,8 @@ from contestants import CONTESTANTS
 from machine import describe, headline
 from workloads import WORKLOADS, Workload
 
+# Threads of a BLAS that has just been used keep a core busy, waiting for more, for a tenth of a second.
+SILENCE = 0.25
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
@@ -63,6 +65,7 @@ def compare(workload: Workload, names: list[str], rounds: int, threads: int) -> 
     seconds: dict[str, list[float]] = {name: [] for name in running}
     for _ in range(rounds):
         for name, process in running.items():
+            time.sleep(SILENCE)
             process.stdin.write("\n")
             process.stdin.flush()
             seconds[name].append(json.loads(process.stdout.readline()))
