@@ -1,7 +1,8 @@
 """Looking into nets, and into the machine they run on."""
 
 # Functions bear the names of their files: imported here, eagerly, they and not the modules are what users get.
-from anyfw.inspect.bench import Bench, bench
+from anyfw.inspect.bench import bench
+from anyfw.inspect.bench_report import Bench
 from anyfw.inspect.doctor import Report, doctor
 from anyfw.inspect.gradcheck import GradcheckResult, GradcheckRow, gradcheck, gradcheck_loss
 from anyfw.inspect.recorder import Step

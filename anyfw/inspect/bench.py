@@ -4,8 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from itertools import combinations
+from itertools import combinations, count
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from anyfw.core.backend import Backend, backend_class, get_backend
 from anyfw.core.errors import ConfigError
 from anyfw.core.layer import Layer
 from anyfw.core.parameter import Parameter
-from anyfw.inspect.bench_text import describe
+from anyfw.inspect.bench_report import BackendBench, BatchRow, Bench, LayerRow, Overhead
 from anyfw.inspect.hooks import watched
 from anyfw.inspect.stopwatch import LayerClock, seconds_per_call
 from anyfw.inspect.summary import summary
@@ -31,114 +30,6 @@ _RATE = 1e-6
 _SHALLOW, _DEEP = 2, 12
 
 MakeOptimizer = Callable[[Iterable[Parameter]], Optimizer]
-
-
-@dataclass(frozen=True)
-class BatchRow:
-    """One batch size on one backend.
-
-    Attributes:
-        batch: rows.
-        step: seconds of a training step: forward, loss, backward, update.
-        forward: seconds of a forward pass without training.
-        overhead: the share of the step that is the framework's own, 0 ... 1; see `Overhead`.
-        memory: bytes of parameters, gradients, optimiser state, the batch, and what forward keeps for backward.
-    """
-
-    batch: int
-    step: float
-    forward: float
-    overhead: float
-    memory: int
-
-    @property
-    def samples_per_second(self) -> float:
-        """Rows trained on in a second."""
-        return self.batch / self.step
-
-
-@dataclass(frozen=True)
-class LayerRow:
-    """One layer in a step; seconds are its own, without those of the layers in it.
-
-    Attributes:
-        path, kind: the layer; "" and "loss" or "update" for what else a step does.
-        forward, backward: seconds in one step.
-    """
-
-    path: str
-    kind: str
-    forward: float
-    backward: float
-
-
-@dataclass(frozen=True)
-class Overhead:
-    """What a step costs where there is next to nothing to compute: chains of Linear(1, 1), one row.
-
-    Attributes:
-        layer: seconds for each further layer: its forward, backward and share of the update.
-        step: seconds for all else in a step: loss, optimiser, the outermost calls.
-    """
-
-    layer: float
-    step: float
-
-    def of(self, layers: int) -> float:
-        """Seconds in a step of a net with that many layers, containers not counted."""
-        return self.step + layers * self.layer
-
-
-@dataclass(frozen=True)
-class BackendBench:
-    """One backend.
-
-    Attributes:
-        spec: the backend.
-        runs_on: what decides its speed: versions, kernels, BLAS and threads.
-        batches: by batch size.
-        layers: at `layers_at` rows.
-    """
-
-    spec: str
-    runs_on: dict[str, str]
-    batches: tuple[BatchRow, ...]
-    layers_at: int
-    layers: tuple[LayerRow, ...]
-    overhead: Overhead
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What `bench` found; `str()` is for people.
-
-    Attributes:
-        net, loss, optimizer: what was trained, in a few words.
-        parameters: their number.
-        backends: in the order asked for.
-        crossings: (slower at first, faster from there on, batch size) for each pair of backends whose times cross.
-        notes: what was left out, and why.
-    """
-
-    net: str
-    loss: str
-    optimizer: str
-    dtype: str
-    parameters: int
-    backends: tuple[BackendBench, ...]
-    crossings: tuple[tuple[str, str, float], ...]
-    notes: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able; times are in seconds, memory in bytes."""
-        found = asdict(self)
-        for backend, own in zip(found["backends"], self.backends, strict=True):
-            for row, batch in zip(backend["batches"], own.batches, strict=True):
-                row["samples_per_second"] = batch.samples_per_second
-        return found
-
-    def __str__(self) -> str:
-        return describe(self)
 
 
 def bench(
@@ -331,7 +222,7 @@ def _layers(net: Layer, loss: Loss, optimizer: Optimizer, x: Array, y: Array, se
     rest: dict[str, list[float]] = {"loss": [], "update": []}
     wraps = {"forward": clock.forward, "backward": clock.backward, "accumulate": clock.backward}
     with watched([layer for _, layer in paths.values()], wraps):
-        for n in range(10**6):
+        for n in count():
             if n > 1 and time.perf_counter() > deadline:
                 break
             output = net.forward(x, train=True)

@@ -109,16 +109,13 @@ class Optimizer(ABC):
                     parameter.grad  # noqa: B018 - reading it makes it zero
         for span in spans:
             i, decay = span.kind
-            options = self.groups[i].copy()
-            if not decay:
-                options.update(_NO_PENALTY)
-            del options["params"]
-            grad, l1, l2 = span.grad, options.pop("l1"), options.pop("l2")
-            if l1 or l2:
-                grad = ops.penalised(grad, span.data, l1, l2)
+            group, grad = self.groups[i], span.grad
+            if span.settings != group:  # the first step, or somebody has changed them
+                span.settings, span.options, span.penalties = group.copy(), *_options(group, decay)
+            if span.penalties is not None:
+                grad = ops.penalised(grad, span.data, *span.penalties)
             span.step += 1
-            options["lr"], options["step"] = rates[i], span.step
-            self.update(span.data, grad, span.state, **options)
+            self.update(span.data, grad, span.state, lr=rates[i], step=span.step, **span.options)
         self.steps += 1
 
     def zero_grad(self) -> None:
@@ -315,6 +312,15 @@ def _check_members(who: str, members: list[Any]) -> None:
 
 def _settings(group: Group) -> dict[str, Any]:
     return {name: value for name, value in group.items() if name != "params"}
+
+
+def _options(group: Group, decay: bool) -> tuple[dict[str, Any], tuple[float, float] | None]:
+    # What `update` takes by name, and (l1, l2) where one of them acts.
+    options = {name: value for name, value in group.items() if name not in ("params", "lr")}
+    if not decay:
+        options.update(_NO_PENALTY)
+    l1, l2 = options.pop("l1"), options.pop("l2")
+    return options, (l1, l2) if l1 or l2 else None
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ class Span:
         kind: what they have in common.
         step: how many updates they have had.
         state: flat arrays like `data`, by name.
+        settings, options, penalties: an optimiser's: a group's settings, and what it has made of them.
     """
 
     def __init__(self, members: Sequence[Parameter], kind: Any) -> None:
@@ -32,6 +33,9 @@ class Span:
         self.stop = members[-1].start + aligned(members[-1].size)
         self.step = 0
         self.state: dict[str, Array] = {}
+        self.settings: Mapping[str, Any] | None = None
+        self.options: dict[str, Any] = {}
+        self.penalties: tuple[float, float] | None = None
 
     @cached_property
     def data(self) -> Array:
