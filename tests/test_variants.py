@@ -107,10 +107,10 @@ ROWS: list[tuple[Any, Any, Callable[..., tuple[Any, ...]], tuple[dict[str, Any],
     (normalize.batch_norm, TALL, lambda m, s: (m(*s, 3), None, None, 1e-5), ({},)),
     (normalize.batch_norm_grad, TALL, lambda m, s: (m(*s), m(*s), m(s[1]), m(s[1]), m(s[1])), ({},)),
     (normalize.batch_norm_grad, TALL, lambda m, s: (m(*s, 3), m(*s, 3), None, m(s[1]), m(s[1])), ({},)),
-    (update.sgd_, ((5,), (40_000,)), lambda m, s: (m(*s), m(*s), None), ({**SGD, "momentum": 0.0},)),
+    (update.sgd_, ((5,), (150_000,)), lambda m, s: (m(*s), m(*s), None), ({**SGD, "momentum": 0.0},)),
     (
         update.sgd_,
-        ((5,), (40_000,)),
+        ((5,), (150_000,)),
         lambda m, s: (m(*s), m(*s), m(*s)),
         tuple(
             {**SGD, "momentum": 0.9, "step": step, "nesterov": nesterov, "dampening": 0.0 if nesterov else 0.2}
@@ -120,37 +120,37 @@ ROWS: list[tuple[Any, Any, Callable[..., tuple[Any, ...]], tuple[dict[str, Any],
     ),
     (
         update.adam_,
-        ((5,), (40_000,)),
+        ((5,), (150_000,)),
         lambda m, s: (m(*s), m(*s), m(*s), np.abs(m(*s)), None),
         tuple({**ADAM, "decoupled": decoupled, "eps": eps} for decoupled in (False, True) for eps in (1e-8, 0.0)),
     ),
     (
         update.adam_,
-        ((5,), (40_000,)),
+        ((5,), (150_000,)),
         lambda m, s: (m(*s), m(*s), m(*s), np.abs(m(*s)), np.abs(m(*s))),
         ({**ADAM, "decoupled": False},),
     ),
     (
         update.rmsprop_,
-        ((5,), (40_000,)),
+        ((5,), (150_000,)),
         lambda m, s: (m(*s), m(*s), np.abs(m(*s)), None, None),
         ({"lr": 0.1, "alpha": 0.9, "eps": 1e-8, "momentum": 0.0, "weight_decay": 0.1},),
     ),
     (
         update.rmsprop_,
-        ((5,), (40_000,)),
+        ((5,), (150_000,)),
         lambda m, s: (m(*s), m(*s), 9 + np.abs(m(*s)), m(*s), m(*s)),
         ({"lr": 0.1, "alpha": 0.9, "eps": 1e-8, "momentum": 0.5, "weight_decay": 0.1},),
     ),
     (
         update.adagrad_,
-        ((5,), (40_000,)),
+        ((5,), (150_000,)),
         lambda m, s: (m(*s), m(*s), np.abs(m(*s))),
         ({"lr": 0.1, "step": 3, "lr_decay": 0.1, "eps": 1e-10, "weight_decay": 0.1},),
     ),
-    (update.average_, ((5,), (40_000,)), gradient(), ({"decay": 0.9},)),
-    (update.square_sum, ((5,), (40_000,)), elementwise(), ({},)),
-    (update.clip_, ((5,), (40_000,)), elementwise(0.5), ({},)),
+    (update.average_, ((5,), (150_000,)), gradient(), ({"decay": 0.9},)),
+    (update.square_sum, ((5,), (150_000,)), elementwise(), ({},)),
+    (update.clip_, ((5,), (150_000,)), elementwise(0.5), ({},)),
 ]
 CASES = [
     pytest.param(module, op, shape, make, options, id=f"{module}-{op.__name__}-{i}-{shape}-{j}")

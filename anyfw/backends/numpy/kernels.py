@@ -4,7 +4,8 @@
 `ci/bench/kernels.py` (`ci/bench/results/cpu-kernels.json`). What gains nothing is not here.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from anyfw.ops import activation, loss, update
 from anyfw.ops import gather as gathering
 from anyfw.ops import linear as affine
 
-# Elements of a block: smaller ones fit into a nearer cache, and lose more by the many calls than they gain by that.
+# Elements of a block: smaller ones would lose more by the many calls than they gain in a nearer cache.
 BLOCK = 1 << 17
 
 
@@ -22,6 +23,9 @@ def weight_grad_(dy: Array, x: Array, grad: Array, add: bool) -> None:
     """The first product of a step goes straight into the gradient: no temporary as large as the weight, no copy.
 
     Measured: 1.1x (2 x 4 by 4 x 10).
+
+
+    Measured: 1.2x (2 x 4 by 4 x 10).
     """
     if add:
         grad += _rows(dy).T @ _rows(x)
@@ -30,7 +34,7 @@ def weight_grad_(dy: Array, x: Array, grad: Array, add: bool) -> None:
 
 
 def tanh_grad(dy: Array, y: Array) -> Array:
-    """In one array. Measured: 1.1x."""
+    """In one array. Measured: 1.2x."""
     dx = y * y
     np.subtract(1.0, dx, out=dx)
     dx *= dy
@@ -38,7 +42,7 @@ def tanh_grad(dy: Array, y: Array) -> Array:
 
 
 def cross_entropy(y: Array, target: Array) -> tuple[Array, Array]:
-    """The label's column by an index, not by comparing every class. Measured: 1.5x."""
+    """The label's column by an index, not by comparing every class. Measured: 1.4x."""
     if y.ndim != 2 or target.ndim != 1 or len(y) != len(target):
         return _reference(loss.cross_entropy)(y, target)  # type: ignore[no-any-return]
     rows = np.arange(len(y))
@@ -60,30 +64,104 @@ def mean_(losses: Array, dy: Array, count: float) -> Array:
 
 
 def gather(x: Array, rows: Array) -> Array:
-    """As the reference, without the wrapper of `numpy.take`. Measured: 1.1x."""
+    """As the reference, without the wrapper of `numpy.take`. Measured: 1.0x."""
     return x.take(rows, axis=0)
 
 
 def blocked(op: Any) -> Callable[..., None]:
-    """The reference of an update on one block after the other: its temporaries never leave the cache.
+    """The reference of an update on one block after the other, whose temporaries the next block takes over.
 
-    Measured: 1.2x (Adam), 1.2x (RMSprop).
+    Measured: 1.1x (RMSprop), 1.0x (Adagrad), 1.0x (averages).
     """
     reference = _reference(op)
 
     def variant(data: Array, /, *vectors: Array | None, **options: Any) -> None:
-        if data.ndim != 1 or data.size <= BLOCK:
+        if data.ndim != 1:
             reference(data, *vectors, **options)
             return
-        for start in range(0, data.size, BLOCK):
-            part = slice(start, start + BLOCK)
-            reference(data[part], *(None if vector is None else vector[part] for vector in vectors), **options)
+        for block in _blocks(data, *vectors):
+            reference(*block, **options)
 
     return variant
 
 
+def sgd_(
+    data: Array,
+    grad: Array,
+    buffer: Array | None,
+    *,
+    lr: float,
+    step: int,
+    momentum: float,
+    dampening: float,
+    nesterov: bool,
+    weight_decay: float,
+) -> None:
+    """In place, in blocks, with one block of scratch; what is rare in blocks of the reference.
+
+    Measured: 0.9x, 1.2x (momentum).
+    """
+    rare = weight_decay or nesterov or dampening or (buffer is not None and step == 1)
+    if rare or not _flat(data, grad, buffer):
+        options = {"lr": lr, "step": step, "momentum": momentum, "dampening": dampening}
+        _BLOCKED_SGD(data, grad, buffer, **options, nesterov=nesterov, weight_decay=weight_decay)
+        return
+    scratch = _scratch(data)
+    for d, g, b in _blocks(data, grad, buffer):
+        change = scratch[: d.size]
+        if b is not None:
+            np.multiply(b, momentum, out=b)
+            np.add(b, g, out=b)
+            g = b
+        np.multiply(g, lr, out=change)
+        np.subtract(d, change, out=d)
+
+
+def adam_(
+    data: Array,
+    grad: Array,
+    exp_avg: Array,
+    exp_avg_sq: Array,
+    max_exp_avg_sq: Array | None,
+    *,
+    lr: float,
+    step: int,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+) -> None:
+    """In place, in blocks, with one block of scratch; what is rare in blocks of the reference. Measured: 1.3x."""
+    rare = max_exp_avg_sq is not None or (weight_decay and not decoupled) or not eps
+    if rare or not _flat(data, grad, exp_avg, exp_avg_sq):
+        options = {"lr": lr, "step": step, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        _BLOCKED_ADAM(data, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, **options, decoupled=decoupled)
+        return
+    beta1, beta2 = betas
+    # m' / (sqrt(v') + eps) without the biases' factors at each element: they go into the rate and into eps.
+    root = math.sqrt(1.0 - beta2**step)
+    rate, small = lr * root / (1.0 - beta1**step), eps * root
+    scratch = _scratch(data)
+    for d, g, m, v in _blocks(data, grad, exp_avg, exp_avg_sq):
+        change = scratch[: d.size]
+        if weight_decay:
+            np.multiply(d, 1.0 - lr * weight_decay, out=d)
+        np.subtract(g, m, out=change)
+        np.multiply(change, 1.0 - beta1, out=change)
+        np.add(m, change, out=m)
+        np.multiply(g, g, out=change)
+        np.multiply(change, 1.0 - beta2, out=change)
+        np.multiply(v, beta2, out=v)
+        np.add(v, change, out=v)
+        np.sqrt(v, out=change)
+        np.add(change, small, out=change)
+        np.divide(m, change, out=change)
+        np.multiply(change, rate, out=change)
+        np.subtract(d, change, out=d)
+
+
 def square_sum(x: Array) -> Array:
-    """Products of each block with itself, added in float64. Measured: 3.7x."""
+    """Products of each block with itself, added in float64. Measured: 3.4x."""
     if x.ndim != 1:
         return _reference(update.square_sum)(x)
     total = sum(float(np.dot(x[i : i + BLOCK], x[i : i + BLOCK])) for i in range(0, x.size, BLOCK))
@@ -91,7 +169,7 @@ def square_sum(x: Array) -> Array:
 
 
 def clip_(x: Array, limit: float) -> None:
-    """In place. Measured: 6.3x."""
+    """In place. Measured: 7.0x."""
     np.clip(x, -limit, limit, out=x)
 
 
@@ -103,13 +181,32 @@ def _reference(op: Any) -> Any:
     return op.dispatch(object)
 
 
+def _flat(data: Array, *vectors: Array | None) -> bool:
+    return data.ndim == 1 and all(x is None or (x.shape, x.dtype) == (data.shape, data.dtype) for x in vectors)
+
+
+def _blocks(*vectors: Array | None) -> Iterator[tuple[Any, ...]]:
+    first = vectors[0]
+    for start in range(0, len(first), BLOCK):  # type: ignore[arg-type]
+        yield tuple(None if x is None else x[start : start + BLOCK] for x in vectors)
+
+
+def _scratch(data: Array) -> Array:
+    return np.empty(min(data.size, BLOCK), data.dtype)
+
+
+_BLOCKED_SGD, _BLOCKED_ADAM = blocked(update.sgd_), blocked(update.adam_)
+
+
 VARIANTS: dict[Any, Callable[..., Any]] = {
     affine.weight_grad_: weight_grad_,
     activation.tanh_grad: tanh_grad,
     loss.cross_entropy: cross_entropy,
     loss.mean_: mean_,
     gathering.gather: gather,
-    **{op: blocked(op) for op in (update.adam_, update.rmsprop_)},
+    update.sgd_: sgd_,
+    update.adam_: adam_,
+    **{op: blocked(op) for op in (update.rmsprop_, update.adagrad_, update.average_)},
     update.square_sum: square_sum,
     update.clip_: clip_,
 }
