@@ -79,3 +79,9 @@ def test_the_table_of_backends_is_current():
         sys.path.pop(0)
     pytest.importorskip("torch", reason="the table's torch column needs torch")
     assert backends_table.section() in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_figures_of_speed_are_those_of_the_results(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "ci" / "bench"))
+    table = importlib.import_module("table")
+    assert table.section() in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--contestants", nargs="+", default=list(CONTESTANTS), choices=list(CONTESTANTS))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2, help="cores of each contestant")
-    parser.add_argument("--json", type=Path, help="write the figures there too")
+    parser.add_argument("--json", type=Path, help="write the figures there too, or renew them")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -117,6 +117,8 @@ def main() -> None:
     for name in set(arguments.contestants) - set(present):
         print(f"left out: {name}, since {CONTESTANTS[name].package} is not installed", file=sys.stderr)
     result = {"machine": describe(), "threads": arguments.threads, "rounds": arguments.rounds, "workloads": {}}
+    if arguments.json and arguments.json.exists():  # workloads that are not run anew stay
+        result["workloads"] = json.loads(arguments.json.read_text(encoding="utf-8"))["workloads"]
     print(headline(result["machine"]))
     for workload in arguments.workloads:
         seconds, losses = compare(WORKLOADS[workload], present, arguments.rounds, arguments.threads)

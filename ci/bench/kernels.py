@@ -28,9 +28,12 @@ def make(*shape: int) -> np.ndarray:
 X, DY, WIDE = make(512, 1024), make(512, 1024), make(512)
 WEIGHT, BIAS, COLUMN = make(1024), make(1024), np.abs(make(512, 1))
 FLAT = [np.abs(make(1_000_000)) for _ in range(5)]
+LARGE = [np.abs(make(25_000_000)) for _ in range(4)]
 LABELS = generator.integers(1024, size=512)
 SGD = {"lr": 1e-6, "step": 2, "dampening": 0.0, "nesterov": False, "weight_decay": 0.0}
 ADAM = {"lr": 1e-6, "step": 3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "decoupled": False}
+RMSPROP = {"lr": 1e-6, "alpha": 0.9, "eps": 1e-8, "momentum": 0.0, "weight_decay": 0.0}
+ADAGRAD = {"lr": 1e-6, "step": 3, "lr_decay": 0.0, "eps": 1e-10, "weight_decay": 0.0}
 TICK = np.asarray(3, dtype=np.int64)
 
 # Op, what it is tried on, arguments, keyword arguments. Sizes are those of a hidden layer of 1024 at batch 512; "tiny"
@@ -82,15 +85,26 @@ CASES = [
         update.rmsprop_,
         "",
         (FLAT[0], FLAT[1], FLAT[2], None, None),
-        {"lr": 1e-6, "alpha": 0.9, "eps": 1e-8, "momentum": 0.0, "weight_decay": 0.0},
+        RMSPROP,
     ),
     (
         update.adagrad_,
         "",
         (FLAT[0], FLAT[1], FLAT[2]),
-        {"lr": 1e-6, "step": 3, "lr_decay": 0.0, "eps": 1e-10, "weight_decay": 0.0},
+        ADAGRAD,
     ),
     (update.average_, "", (FLAT[0], FLAT[1]), {"decay": 0.999}),
+    *(
+        (op, f"{note} 25 million".strip(), (*LARGE[:count], *[None] * (most - count)), options)
+        for op, note, count, most, options in (
+            (update.sgd_, "", 2, 3, {**SGD, "momentum": 0.0}),
+            (update.sgd_, "momentum", 3, 3, {**SGD, "momentum": 0.9}),
+            (update.adam_, "", 4, 5, ADAM),
+            (update.rmsprop_, "", 3, 5, RMSPROP),
+            (update.adagrad_, "", 3, 3, ADAGRAD),
+            (update.average_, "", 2, 2, {"decay": 0.999}),
+        )
+    ),
     (update.square_sum, "", (FLAT[0],), {}),
     (update.clip_, "", (FLAT[0].copy(), 9.0), {}),
 ]

@@ -32,18 +32,29 @@ def section() -> str:
     machine, libraries = cpu["machine"], cpu["machine"]["libraries"]
     versions = ", ".join(f"{name} {libraries[name]}" for name in ("numpy", "numba", "torch", "jax", "scikit-learn"))
     instructions = "with" if "avx512f" in machine["instructions"] else "without"
+    head = (
+        f"Microseconds of a training step in float32 on {machine['cores']} cores of an {machine['processor']} "
+        f"{instructions} AVX-512, {machine['blas']['core']} kernels of OpenBLAS ({versions}; {machine['date']}), "
+        f"medians of {cpu['rounds']} rounds, from `python ci/bench/bench.py` (`ci/bench/results/cpu.json`). "
+        "*Alone* are the step's matrix products with nothing around them."
+    )
+    overhead = " and ".join(
+        f"{found['us a layer']:.1f} us a layer and {found['us a step']:.0f} us a step with {kind}"
+        for kind, found in anatomy["overhead"].items()
+    )
+    resident = (
+        f"In training e, resident memory grows by {memory['growth'] / 1e6:,.0f} MB: {memory['growth / needed']:.2f} "
+        "times what parameters, gradients, optimiser state, activations and data need (`python ci/bench/memory.py`, "
+        "`cpu-memory.json`)."
+    )
     lines = [
-        f"Microseconds of a whole training step in float32 on {machine['cores']} cores of an {machine['processor']} "
-        f"{instructions} AVX-512, {machine['blas']['core']} kernels of OpenBLAS ({versions}; {machine['date']}), medians "
-        f"of {cpu['rounds']} interleaved rounds, from `python ci/bench/bench.py --rounds {cpu['rounds']}` "
-        "(`ci/bench/results/cpu.json`). *Alone* are the step's matrix products with nothing around them.",
+        head,
         "",
         "| workload | alone | anyfw `Trainer` | without numba | JAX jit | JAX scan | best of torch | scikit-learn |",
         "|---|---|---|---|---|---|---|---|",
         *(row(name, cpu["workloads"][name]["contestants"]) for name in NAMES),
         "",
-        "Ratios are formed round by round, so that they hold although the machine's speed drifts; below 1 anyfw is the "
-        "faster:",
+        "Ratios, formed round by round since the machine's speed drifts; below 1 anyfw is the faster:",
         "",
         "| | " + " | ".join(NAMES) + " |",
         "|---|" + "---|" * len(NAMES),
@@ -69,14 +80,9 @@ def section() -> str:
             for name, found in anatomy["workloads"].items()
         ),
         "",
-        "The framework itself, measured with layers that have next to nothing to compute, costs "
-        + " and ".join(
-            f"{found['us a layer']:.1f} us a layer and {found['us a step']:.0f} us a step with {kind}"
-            for kind, found in anatomy["overhead"].items()
-        )
-        + f". In training e, resident memory grows by {memory['growth'] / 1e6:,.0f} MB, "
-        f"{memory['growth / needed']:.2f} times what parameters, gradients, optimiser state, activations and data need "
-        "(`python ci/bench/memory.py`, `cpu-memory.json`).",
+        f"The framework itself, measured with layers that have next to nothing to compute, costs {overhead}.",
+        "",
+        resident,
     ]
     return BEGIN + "\n".join(lines) + "\n" + END
 

@@ -94,7 +94,7 @@ WORKLOADS = {
     for workload in (
         Workload("a", (784, 256, 128, 10), 128, "adam", 1, 192 * 128),
         Workload("b", (784, 256, 128, 10), 128, "sgd", 1, 192 * 128),
-        Workload("c", (2, 10, 2), 4, "sgd", 4, 2000, activation="tanh"),
+        Workload("c", (2, 10, 2), 4, "sgd", 12, 2000, activation="tanh"),
         Workload("d", (784, 1024, 1024, 10), 512, "adam", 1, 12 * 512),
         Workload("e", (1024, 4096, 4096, 1000), 1024, "momentum", 1, 2 * 1024),
         Workload("f", (64, 512, 512, 1), 256, "adam", 1, 96 * 256, task="values"),

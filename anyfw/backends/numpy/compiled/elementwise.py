@@ -11,7 +11,7 @@ _TANH_CUBIC = 0.044715
 
 @sealed
 def relu(y, x):
-    """0 where x is not above it; NaN stays. Measured: 5.7x."""
+    """0 where x is not above it; NaN stays. Measured: 4.6x."""
     source, target = x.reshape(x.size), y.reshape(x.size)
     zero = x.dtype.type(0.0)
     for i in range(x.size):
@@ -22,7 +22,7 @@ def relu(y, x):
 
 @sealed
 def relu_grad(dx, dy, y):
-    """A product, not a choice: a NaN in a place that is off must not vanish. Measured: 2.0x."""
+    """A product, not a choice: a NaN in a place that is off must not vanish. Measured: 2.1x."""
     if y.shape != dy.shape:
         return False
     g, v, target = dy.reshape(dy.size), y.reshape(dy.size), dx.reshape(dy.size)
@@ -34,7 +34,7 @@ def relu_grad(dx, dy, y):
 
 @sealed
 def leaky_relu(y, x, slope):
-    """Two lines. Measured: 2.2x."""
+    """Two lines. Measured: 2.4x."""
     source, target = x.reshape(x.size), y.reshape(x.size)
     zero, rest = x.dtype.type(0.0), x.dtype.type(slope)
     for i in range(x.size):
@@ -45,7 +45,7 @@ def leaky_relu(y, x, slope):
 
 @sealed
 def leaky_relu_grad(dx, dy, x, slope):
-    """The slope of the line that x is on. Measured: 26x."""
+    """The slope of the line that x is on. Measured: 25x."""
     if x.shape != dy.shape:
         return False
     g, v, target = dy.reshape(dy.size), x.reshape(dy.size), dx.reshape(dy.size)
@@ -57,7 +57,7 @@ def leaky_relu_grad(dx, dy, x, slope):
 
 @sealed
 def elu(y, x, alpha, scale):
-    """The line and the exponential. Measured: 19x."""
+    """The line and the exponential. Measured: 20x."""
     source, target = x.reshape(x.size), y.reshape(x.size)
     zero, s, low = x.dtype.type(0.0), x.dtype.type(scale), x.dtype.type(scale * alpha)
     for i in range(x.size):
@@ -69,7 +69,7 @@ def elu(y, x, alpha, scale):
 
 @sealed
 def elu_grad(dx, dy, y, alpha, scale):
-    """From the output y. Measured: 21x."""
+    """From the output y. Measured: 25x."""
     if y.shape != dy.shape:
         return False
     g, v, target = dy.reshape(dy.size), y.reshape(dy.size), dx.reshape(dy.size)
@@ -93,7 +93,7 @@ def sigmoid(y, x):
 
 @sealed
 def sigmoid_grad(dx, dy, y):
-    """From the output y. Measured: 2.2x."""
+    """From the output y. Measured: 2.3x."""
     if y.shape != dy.shape:
         return False
     g, v, target = dy.reshape(dy.size), y.reshape(dy.size), dx.reshape(dy.size)
@@ -105,7 +105,7 @@ def sigmoid_grad(dx, dy, y):
 
 @sealed
 def tanh_forward(y, x):
-    """As the reference. Measured: 2.7x."""
+    """As the reference. Measured: 3.2x."""
     source, target = x.reshape(x.size), y.reshape(x.size)
     for i in range(x.size):
         target[i] = tanh(source[i])
@@ -138,7 +138,7 @@ def silu(y, x):
 
 @sealed
 def silu_grad(dx, dy, x):
-    """From the input x. Measured: 1.7x."""
+    """From the input x. Measured: 1.9x."""
     if x.shape != dy.shape:
         return False
     g, source, target = dy.reshape(dy.size), x.reshape(dy.size), dx.reshape(dy.size)
@@ -153,7 +153,7 @@ def silu_grad(dx, dy, x):
 
 @sealed
 def softplus_grad(dx, dy, x, beta, threshold):
-    """From the input x; 1 above the threshold. Measured: 2.3x."""
+    """From the input x; 1 above the threshold. Measured: 3.5x."""
     if x.shape != dy.shape:
         return False
     g, source, target = dy.reshape(dy.size), x.reshape(dy.size), dx.reshape(dy.size)
@@ -169,7 +169,7 @@ def softplus_grad(dx, dy, x, beta, threshold):
 
 @sealed
 def gelu_tanh(y, x):
-    """As the reference. Measured: 4.3x."""
+    """As the reference. Measured: 4.7x."""
     source, target = x.reshape(x.size), y.reshape(x.size)
     t = x.dtype.type
     one, half, far, scale, cubic = t(1.0), t(0.5), t(40.0), t(_TANH_SCALE), t(_TANH_CUBIC)
@@ -182,7 +182,7 @@ def gelu_tanh(y, x):
 
 @sealed
 def gelu_tanh_grad(dx, dy, x):
-    """From the input x. Measured: 4.5x."""
+    """From the input x. Measured: 5.5x."""
     if x.shape != dy.shape:
         return False
     g, source, target = dy.reshape(dy.size), x.reshape(dy.size), dx.reshape(dy.size)

@@ -12,7 +12,7 @@ from anyfw.ops import normalize
 
 @kernel
 def _layer_norm(x, weight, bias, eps):
-    """Mean, deviation and output of each row in turn. Measured: 5.1x."""
+    """Mean, deviation and output of each row in turn. Measured: 5.2x."""
     rows, features = x.shape
     t = x.dtype.type
     y, mean, rstd = np.empty_like(x), np.empty((rows, 1), x.dtype), np.empty((rows, 1), x.dtype)
@@ -66,7 +66,7 @@ def _layer_norm_grad(dy, x, weight, mean, rstd):
 
 
 def layer_norm_grad(dy: Array, x: Array, weight: Array | None, mean: Array, rstd: Array) -> tuple[Any, Any, Any]:
-    """All three gradients in one pass over each row. Measured: 6.7x."""
+    """All three gradients in one pass over each row. Measured: 6.4x."""
     if not (_rows(x, weight) and covers(dy, x) and _columns(x, mean, rstd)):
         return normalize.layer_norm_grad.dispatch(object)(dy, x, weight, mean, rstd)
     dx, dweight, dbias = _layer_norm_grad(dy, x, weight, mean, rstd)
@@ -118,7 +118,7 @@ def _rms_norm_grad(dy, x, weight, rstd):
 
 
 def rms_norm_grad(dy: Array, x: Array, weight: Array | None, rstd: Array) -> tuple[Any, Any]:
-    """Both gradients in one pass over each row. Measured: 4.6x."""
+    """Both gradients in one pass over each row. Measured: 4.4x."""
     if not (_rows(x, weight) and covers(dy, x) and _columns(x, rstd)):
         return normalize.rms_norm_grad.dispatch(object)(dy, x, weight, rstd)
     dx, dweight = _rms_norm_grad(dy, x, weight, rstd)
