@@ -224,6 +224,7 @@ def test_a_run_resumes_on_another_backend_with_the_same_state(tmp_path):
 
 @pytest.mark.parametrize(("change", "told"), [({}, False), ({"BLAS threads": "99"}, True)])
 def test_a_resume_tells_once_that_the_machine_is_another(tmp_path, monkeypatch, caplog, change, told):
+    monkeypatch.setenv("ANYFW_BACKEND", "numpy")
     numpy = type(open_backend("numpy"))
     with pytest.raises(RuntimeError, match="power cut"):
         resumable(tmp_path / "cut", [StopAt(7)]).fit(rows(), rows(seed=1), epochs=3, batch_size=12)
