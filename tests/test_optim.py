@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from anyfw import nn, optim
+from anyfw import Parameter, nn, optim
 from anyfw.core.errors import ConfigError, FileFormatError, PlacementError, ShapeError, UndrawnError
 from anyfw.core.parameter import to_host
 from tests.conftest import open_backend
@@ -727,3 +727,26 @@ def test_average_errors():
         ema.load_state_dict({"updates": 1, "state": {**ema.state_dict()["state"], "0.average": np.zeros(2)}})
     with pytest.raises(ConfigError):
         ema.load_state_dict({"updates": 1, "state": {}})
+
+
+def test_a_setting_changed_between_steps_acts_at_the_next():
+    parameter = Parameter((2,), 0.0)
+    optimizer = optim.SGD([parameter], lr=0.1)
+    parameter.draw(0, "here")
+    parameter.grad[...] = 1.0
+
+    def moved():
+        before = parameter.data.copy()
+        optimizer.step()
+        return float((before - parameter.data)[0])
+
+    assert moved() == pytest.approx(0.1)
+    optimizer.groups[0]["lr"] = 0.5
+    assert moved() == pytest.approx(0.5)
+    optimizer.groups[0]["momentum"] = 0.9
+    assert [moved(), moved()] == pytest.approx([0.5, 0.95])
+    optimizer.groups[0]["weight_decay"] = 1.0
+    weight = float(parameter.data[0])
+    assert moved() == pytest.approx(0.5 * (0.9 * 1.9 + 1.0 + weight))
+    optimizer.groups[0].update(momentum=0.0, weight_decay=0.0)
+    assert moved() == pytest.approx(0.5)

@@ -10,7 +10,7 @@ from anyfw.core.parameter import Parameter
 from anyfw.ops import update as ops
 from anyfw.optim.curves import Constant
 from anyfw.optim.schedule import Schedule, build, number
-from anyfw.optim.spans import Store
+from anyfw.optim.spans import Span, Store
 
 Group = Mapping[str, Any]
 
@@ -111,12 +111,19 @@ class Optimizer(ABC):
             i, decay = span.kind
             group, grad = self.groups[i], span.grad
             if span.settings != group:  # the first step, or somebody has changed them
-                span.settings, span.options, span.penalties = group.copy(), *_options(group, decay)
+                self._adopt(span, group, decay)
             if span.penalties is not None:
                 grad = ops.penalised(grad, span.data, *span.penalties)
             span.step += 1
             self.update(span.data, grad, span.state, lr=rates[i], step=span.step, **span.options)
         self.steps += 1
+
+    def _adopt(self, span: Span, group: Group, decay: bool) -> None:
+        if span.settings is not None:
+            # Momentum that is switched on later asks for arrays that are not there yet.
+            fresh = self._new_state(span.members[0], span.data)
+            span.state = {name: span.state.get(name, array) for name, array in fresh.items()}
+        span.settings, span.options, span.penalties = dict(group), *_options(group, decay)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
