@@ -729,10 +729,10 @@ def test_average_errors():
         ema.load_state_dict({"updates": 1, "state": {}})
 
 
-def test_a_setting_changed_between_steps_acts_at_the_next():
+def ones_of(optimizer_of, **options):
     parameter = Parameter((2,), 0.0)
-    optimizer = optim.SGD([parameter], lr=0.1)
     parameter.draw(0, "here")
+    optimizer = optimizer_of([parameter], **options)
     parameter.grad[...] = 1.0
 
     def moved():
@@ -740,13 +740,98 @@ def test_a_setting_changed_between_steps_acts_at_the_next():
         optimizer.step()
         return float((before - parameter.data)[0])
 
+    return parameter, optimizer, moved
+
+
+def test_a_setting_changed_between_steps_acts_at_the_next():
+    parameter, optimizer, moved = ones_of(optim.SGD, lr=0.1)
+    group = optimizer.groups[0]
     assert moved() == pytest.approx(0.1)
-    optimizer.groups[0]["lr"] = 0.5
+    group["lr"] = 0.5
     assert moved() == pytest.approx(0.5)
-    optimizer.groups[0]["momentum"] = 0.9
+    group["momentum"] = 0.9
     assert [moved(), moved()] == pytest.approx([0.5, 0.95])
-    optimizer.groups[0]["weight_decay"] = 1.0
-    weight = float(parameter.data[0])
-    assert moved() == pytest.approx(0.5 * (0.9 * 1.9 + 1.0 + weight))
-    optimizer.groups[0].update(momentum=0.0, weight_decay=0.0)
+    # A whole number first, as users write it.
+    for decay in (1, 0.5):
+        weight, before = float(parameter.data[0]), float(optimizer.state_dict()["state"]["0.momentum_buffer"][0])
+        group["weight_decay"] = decay
+        assert moved() == pytest.approx(0.5 * (0.9 * before + 1.0 + decay * weight))
+    group.update(momentum=0.0, weight_decay=0.0)
     assert moved() == pytest.approx(0.5)
+    # What was switched off was forgotten.
+    group["momentum"] = 0.9
+    assert [moved(), moved()] == pytest.approx([0.5, 0.95])
+    group["momentum"] = -1.0
+    with pytest.raises(ConfigError, match="momentum"):
+        optimizer.step()
+
+
+CHANGES = {
+    "nothing": lambda net: None,
+    "freeze": lambda net: [setattr(net.layers[0].weight, "trainable", flag) for flag in (False, True)],
+    "frozen": lambda net: setattr(net.layers[0].weight, "trainable", False),
+    "decay": lambda net: setattr(net.layers[0].weight, "decay", False),
+    "moved": lambda net: net.to(dtype="float64"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [
+        (optim.SGD, {"momentum": 0.0}, {"momentum": 0.9}),
+        (optim.SGD, {"momentum": 0.9}, {"momentum": 0.0}),
+        (optim.Adam, {"amsgrad": False}, {"amsgrad": True}),
+        (optim.Adam, {"amsgrad": True}, {"amsgrad": False}),
+        (optim.RMSprop, {"momentum": 0.0, "centered": False}, {"momentum": 0.9, "centered": True}),
+    ],
+)
+def test_state_is_what_the_settings_of_now_ask_for(kind, before, after, change):
+    net = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1)).init(0)
+    optimizer = kind(net.parameters(), lr=0.1, **before)
+    for parameter in net.parameters():
+        parameter.grad[...] = 1.0
+    optimizer.step()
+    optimizer.groups[0].update(after)
+    CHANGES[change](net)
+    again = kind(net.parameters(), lr=0.1, **after)
+    again.load_state_dict(optimizer.state_dict())
+    names = {key.partition(".")[2] for key in optimizer.state_dict()["state"]}
+    assert names == set(again.init_state(np.zeros(1), **again.groups[0]))
+    first, second = [], []
+    for one, values in ((optimizer, first), (again, second)):
+        kept = net.state_dict()
+        one.step()
+        values += [x.copy() for x in net.state_dict().values()]
+        net.load_state_dict(kept)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_rate_assigned_before_each_step_makes_no_new_arrays():
+    _, optimizer, moved = ones_of(optim.Adam, lr=0.1)
+    moved()
+    (span,) = optimizer._store.spans
+    kept = dict(span.state)
+    for lr in (0.2, 0.3):
+        optimizer.lr = lr
+        optimizer.groups[0]["eps"] = lr / 1e6
+        moved()
+        assert all(span.state[name] is kept[name] for name in kept)
+
+
+def test_a_setting_may_be_an_array():
+    class Scaled(optim.Optimizer):
+        def __init__(self, parameters, lr, scale):
+            super().__init__(parameters, lr, scale=scale)
+
+        def init_state(self, data, /, **options):
+            return {}
+
+        def update(self, data, grad, state, /, *, lr, step, scale, **options):
+            data -= lr * scale[0] * grad
+
+    _, optimizer, moved = ones_of(Scaled, lr=0.1, scale=np.asarray([1.0, 2.0]))
+    assert [moved(), moved()] == pytest.approx([0.1, 0.1])
+    optimizer.groups[0]["scale"] = np.asarray([3.0, 2.0])
+    assert moved() == pytest.approx(0.3)

@@ -66,7 +66,7 @@ class ELU(Fixed):
         # The gradient is taken from y, whose sign tells the side only where alpha is not negative.
         if not 0.0 <= alpha < math.inf:
             raise ConfigError(f"ELU: expected alpha of at least 0, got {alpha}.")
-        self.alpha = alpha
+        self.alpha = float(alpha)
 
     def forward(self, x: Array, /, *, train: bool = False) -> Array:
         """The line and the exponential."""
@@ -167,7 +167,7 @@ class Softplus(Fixed):
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         self.beta = _finite("Softplus", "beta", beta)
-        self.threshold = threshold
+        self.threshold = float(threshold)
         if beta == 0.0:
             raise ConfigError("Softplus: expected a beta that is not 0, got 0.")
 
@@ -278,7 +278,7 @@ class LogSoftmax(Fixed):
 def _finite(layer: str, name: str, value: float) -> float:
     if not math.isfinite(value):
         raise ConfigError(f"{layer}: expected a finite {name}, got {value}.")
-    return value
+    return float(value)
 
 
 def _expect_axis(layer: Softmax | LogSoftmax, x: Array, axis: int) -> None:

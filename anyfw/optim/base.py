@@ -1,21 +1,30 @@
 """`Optimizer`: what all of them share, so that one of your own is two methods."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from operator import is_not
 from typing import Any
+
+import numpy as np
 
 from anyfw.core.arrays import Array, namespace
 from anyfw.core.errors import ConfigError, FileFormatError, UnknownNameError
 from anyfw.core.parameter import Parameter
 from anyfw.ops import update as ops
 from anyfw.optim.curves import Constant
-from anyfw.optim.schedule import Schedule, build, number
-from anyfw.optim.spans import Span, Store
-
-Group = Mapping[str, Any]
-
-_PENALTIES = ("weight_decay", "l1", "l2")
-_NO_PENALTY = dict.fromkeys(_PENALTIES, 0.0)
+from anyfw.optim.groups import (
+    PENALTIES,
+    Group,
+    as_groups,
+    as_schedule,
+    check_members,
+    options_of,
+    plain,
+    settings_of,
+    unplain,
+)
+from anyfw.optim.schedule import Schedule, number
+from anyfw.optim.spans import Span, Store, settle
 
 
 class Optimizer(ABC):
@@ -33,7 +42,8 @@ class Optimizer(ABC):
         options: its other hyperparameters.
 
     Attributes:
-        groups: the settings of each group; a change takes effect at the next step.
+        groups: the settings of each group; a change takes effect at the next step. State that no setting asks for any
+            longer, as the buffer where momentum is set to 0, is forgotten.
         steps: the number of steps done.
 
     Raises:
@@ -52,10 +62,10 @@ class Optimizer(ABC):
     ) -> None:
         self.defaults = {"lr": lr, "weight_decay": weight_decay, "l1": l1, "l2": l2, **options}
         self.check(self.defaults)
-        self._grouped, groups = _as_groups(self._who, parameters)
+        self._grouped, groups = as_groups(self._who, parameters)
         self.groups = [self._complete(group) for group in groups]
         members = [parameter for group in self.groups for parameter in group["params"]]
-        _check_members(self._who, members)
+        check_members(self._who, members)
         self._store = Store(members)
         self._group_of = {parameter: i for i, group in enumerate(self.groups) for parameter in group["params"]}
         self.steps = 0
@@ -84,8 +94,8 @@ class Optimizer(ABC):
         Raises:
             ConfigError: one is.
         """
-        options["lr"] = _as_schedule(self._who, options["lr"])
-        for name in _PENALTIES:
+        options["lr"] = as_schedule(self._who, options["lr"])
+        for name in PENALTIES:
             self.number(options, name)
 
     def number(self, options: dict[str, Any], name: str, below: float = float("inf")) -> None:
@@ -101,29 +111,34 @@ class Optimizer(ABC):
     def step(self) -> None:
         """Update every trainable parameter by its gradient; one that was not written counts as zero."""
         self._respan()
-        spans, steps = self._store.spans, self.steps
-        rates = [schedule(steps) for schedule in self._by_group()]
+        spans, rates = self._store.spans, self._rates()
         for span in spans:
-            for parameter in span.members:
-                if not parameter._written:
-                    parameter.grad  # noqa: B018 - reading it makes it zero
+            group = self.groups[span.kind[0]]
+            # By identity: equal settings in other objects are adopted anew, which changes nothing.
+            if span.settings is None or any(map(is_not, group.values(), span.settings.values())):
+                self._adopt(span, group)
+        settle(self.parameters)
         for span in spans:
-            i, decay = span.kind
-            group, grad = self.groups[i], span.grad
-            if span.settings != group:  # the first step, or somebody has changed them
-                self._adopt(span, group, decay)
+            grad = span.grad
             if span.penalties is not None:
                 grad = ops.penalised(grad, span.data, *span.penalties)
             span.step += 1
-            self.update(span.data, grad, span.state, lr=rates[i], step=span.step, **span.options)
+            self.update(span.data, grad, span.state, lr=rates[span.kind[0]], step=span.step, **span.options)
         self.steps += 1
 
-    def _adopt(self, span: Span, group: Group, decay: bool) -> None:
-        if span.settings is not None:
-            # Momentum that is switched on later asks for arrays that are not there yet.
-            fresh = self._new_state(span.members[0], span.data)
-            span.state = {name: span.state.get(name, array) for name, array in fresh.items()}
-        span.settings, span.options, span.penalties = dict(group), *_options(group, decay)
+    def _adopt(self, span: Span, group: Group) -> None:
+        checked = dict(group)
+        self.check(checked)
+        span.state = self._fitting(span.state, span.members[0], span.data)
+        span.options, span.penalties = options_of(checked, decay=span.kind[1])
+        span.settings = dict(group)
+
+    def _fitting(self, state: dict[str, Array], parameter: Parameter, data: Array) -> dict[str, Array]:
+        # What was switched on since, as momentum, asks for arrays that are not there yet, what was switched off for
+        # none: the state has what a new optimizer of these settings would have.
+        if state.keys() == self._names(parameter):
+            return state
+        return {name: state.get(name, array) for name, array in self._new_state(parameter, data).items()}
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -136,7 +151,7 @@ class Optimizer(ABC):
         return self._store.parameters
 
     def _complete(self, group: Group) -> dict[str, Any]:
-        own = _settings(group)
+        own = settings_of(group)
         for name in own:
             if name not in self.defaults:
                 raise UnknownNameError(f"setting of a group of {self._who}", name, ("params", *self.defaults))
@@ -152,10 +167,8 @@ class Optimizer(ABC):
         return (self._group_of[parameter], parameter.decay) if parameter.trainable else None
 
     def _new_state(self, parameter: Parameter, data: Array) -> dict[str, Array]:
-        options = _settings(self.groups[self._group_of[parameter]])
-        return self.init_state(
-            data, **{name: value for name, value in options.items() if name not in ("lr", *_PENALTIES)}
-        )
+        own = settings_of(self.groups[self._group_of[parameter]])
+        return self.init_state(data, **{name: value for name, value in own.items() if name not in ("lr", *PENALTIES)})
 
     # The learning rate
 
@@ -166,7 +179,7 @@ class Optimizer(ABC):
 
     @lr.setter
     def lr(self, value: float | Schedule) -> None:
-        schedule = _as_schedule(self._who, value)
+        schedule = as_schedule(self._who, value)
         self.defaults["lr"] = schedule
         for group in self.groups:
             group["lr"] = schedule
@@ -182,9 +195,12 @@ class Optimizer(ABC):
             lr = group["lr"]
             # Who assigns to a group gives a number, as anywhere else.
             if type(lr) is not Constant:
-                lr = group["lr"] = _as_schedule(self._who, lr)
+                lr = group["lr"] = as_schedule(self._who, lr)
             found.append(lr)
         return found
+
+    def _rates(self) -> list[float]:
+        return [schedule(self.steps) for schedule in self._by_group()]
 
     def bind(self, *, total_steps: int, epoch_steps: int, start: int | None = None) -> None:
         """Tell all schedules how long the coming fit is; `start` is the steps done before it, by default `steps`."""
@@ -205,6 +221,7 @@ class Optimizer(ABC):
 
         The arrays are named "<index of the parameter>.<name>" and have its shape, so that they fit another backend.
         """
+        self._store.refit(self._fitting)
         return {
             "step": self.steps,
             "steps": self._store.steps(),
@@ -237,24 +254,26 @@ class Optimizer(ABC):
             raise
         self.steps = int(state["step"])
 
-    def _names(self, parameter: Parameter) -> dict[str, Array]:
-        return self._new_state(parameter, namespace(parameter.data).reshape(parameter.data, (-1,))[:0])
+    def _names(self, parameter: Parameter) -> Collection[str]:
+        # One that has no values yet will have as many arrays.
+        data = parameter.data if parameter.drawn else np.zeros((0,), dtype=np.float32)
+        return self._new_state(parameter, namespace(data).reshape(data, (-1,))[:0]).keys()
 
     def config(self) -> dict[str, Any]:
         """The JSON-able description for `from_config`: class and hyperparameters; groups by parameter indices."""
         self._by_group()
         # What was set in the only group since is what a rebuilt one shall have.
-        settings = self.defaults if self._grouped else _settings(self.groups[0])
-        found = {"optimizer": type(self).__name__, **_plain(settings)}
+        settings = self.defaults if self._grouped else settings_of(self.groups[0])
+        found = {"optimizer": type(self).__name__, **plain(settings)}
         if self._grouped:
             index = {parameter: i for i, parameter in enumerate(self.parameters)}
             found["groups"] = [
-                {"params": [index[p] for p in group["params"]], **_plain(_settings(group))} for group in self.groups
+                {"params": [index[p] for p in group["params"]], **plain(settings_of(group))} for group in self.groups
             ]
         return found
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in _plain(self.defaults).items())
+        arguments = ", ".join(f"{name}={value!r}" for name, value in plain(self.defaults).items())
         return f"{type(self).__name__}({len(self.parameters)} parameters, {arguments})"
 
     @property
@@ -275,11 +294,11 @@ def from_config(
     if not isinstance(name, str) or name not in optimizers:
         raise UnknownNameError("optimizer", name, optimizers)
     members: Any = list(parameters)
-    options = _unplain({key: value for key, value in config.items() if key not in ("optimizer", "groups")}, schedules)
+    options = unplain({key: value for key, value in config.items() if key not in ("optimizer", "groups")}, schedules)
     try:
         if "groups" in config:
             members = [
-                {**_unplain(_settings(group), schedules), "params": [members[i] for i in group["params"]]}
+                {**unplain(settings_of(group), schedules), "params": [members[i] for i in group["params"]]}
                 for group in config["groups"]
             ]
         return optimizers[name](members, **options)
@@ -287,57 +306,3 @@ def from_config(
         raise FileFormatError(
             f"{name} cannot be rebuilt from this description and these parameters: {error}"
         ) from error
-
-
-def _as_schedule(who: str, lr: object) -> Schedule:
-    return lr if isinstance(lr, Schedule) else Constant(number(who, "lr", lr))
-
-
-def _as_groups(who: str, parameters: Iterable[Parameter] | Iterable[Group]) -> tuple[bool, list[Group]]:
-    if not isinstance(parameters, Iterable):
-        raise ConfigError(f"{who}: expected parameters, got {type(parameters).__name__}. Pass net.parameters().")
-    items: list[Any] = list(parameters)
-    if not any(isinstance(item, Mapping) for item in items):
-        return False, [{"params": items}]
-    for item in items:
-        if not isinstance(item, Mapping) or not isinstance(item.get("params"), Iterable):
-            raise ConfigError(f"{who}: expected every group as {{'params': [...], ...}}, got {item!r}.")
-    return True, [{**item, "params": list(item["params"])} for item in items]
-
-
-def _check_members(who: str, members: list[Any]) -> None:
-    if not members:
-        raise ConfigError(f"{who}: expected parameters, got none. Is the iterator used up, or the net without any?")
-    for i, parameter in enumerate(members):
-        if not isinstance(parameter, Parameter):
-            raise ConfigError(f"{who}: expected parameters, got {type(parameter).__name__}. Pass net.parameters().")
-        if parameter in members[:i]:
-            raise ConfigError(
-                f"{who}: parameter {i} is the same as parameter {members.index(parameter)}. Give each one once."
-            )
-
-
-def _settings(group: Group) -> dict[str, Any]:
-    return {name: value for name, value in group.items() if name != "params"}
-
-
-def _options(group: Group, decay: bool) -> tuple[dict[str, Any], tuple[float, float] | None]:
-    # What `update` takes by name, and (l1, l2) where one of them acts.
-    options = {name: value for name, value in group.items() if name not in ("params", "lr")}
-    if not decay:
-        options.update(_NO_PENALTY)
-    l1, l2 = options.pop("l1"), options.pop("l2")
-    return options, (l1, l2) if l1 or l2 else None
-
-
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in options.items()
-    }
-    lr = options["lr"]
-    return {**found, "lr": lr.lr if type(lr) is Constant else lr.config()}
-
-
-def _unplain(options: Mapping[str, Any], schedules: Mapping[str, type[Schedule]]) -> dict[str, Any]:
-    lr = options.get("lr")
-    return {**options, "lr": build(lr, schedules)} if isinstance(lr, Mapping) else dict(options)

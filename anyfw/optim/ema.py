@@ -82,7 +82,7 @@ class EMA:
             raise ConfigError(f"EMA: this is no state of an average; it has {sorted(state)}.")
         updates = int(state["updates"])
         steps = [updates] * len(self._store.parameters)
-        self._store.load_state_dict(state["state"], steps, lambda _: {"average": None})
+        self._store.load_state_dict(state["state"], steps, lambda _: ("average",))
         self.updates = updates
 
     def _respan(self) -> None:

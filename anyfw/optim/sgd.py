@@ -7,7 +7,8 @@ from anyfw.core.arrays import Array, namespace
 from anyfw.core.errors import ConfigError
 from anyfw.core.parameter import Parameter
 from anyfw.ops import update as ops
-from anyfw.optim.base import Group, Optimizer
+from anyfw.optim.base import Optimizer
+from anyfw.optim.groups import Group
 from anyfw.optim.schedule import Schedule
 
 

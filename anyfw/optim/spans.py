@@ -1,10 +1,10 @@
 """Parameters that lie side by side in a pack, so that one pass over flat arrays serves them all."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from anyfw.core.arrays import Array, dtype_name, is_floating
+from anyfw.core.arrays import Array, dtype_name, is_floating, namespace
 from anyfw.core.backend import Backend, backend_of
 from anyfw.core.errors import ConfigError, PlacementError, ShapeError, UnknownNameError
 from anyfw.core.parameter import Pack, Parameter, aligned, moved, pack, to_host
@@ -20,7 +20,7 @@ class Span:
         kind: what they have in common.
         step: how many updates they have had.
         state: flat arrays like `data`, by name.
-        settings, options, penalties: an optimiser's: a group's settings, and what it has made of them.
+        settings, options, penalties: an optimizer's: a group's settings, and what it has made of them.
     """
 
     def __init__(self, members: Sequence[Parameter], kind: Any) -> None:
@@ -147,12 +147,10 @@ class Store:
             span.kind, span.step = span.kind
             span.state = init(span)
             for parameter in span.members:
-                carried = self._waiting.get(parameter)
-                if carried is not None:
-                    _check_names(carried, span.state)
-                    for name, values in carried.items():
-                        part = span.part(span.state[name], parameter)
-                        part[...] = moved(values, span.pack.backend, span.pack.dtype)
+                carried = self._waiting.get(parameter, {})
+                for name in carried.keys() & span.state.keys():
+                    part = span.part(span.state[name], parameter)
+                    part[...] = moved(carried[name], span.pack.backend, span.pack.dtype)
             self.spans.append(span)
         for span in self.spans:
             for parameter in span.members:
@@ -160,6 +158,15 @@ class Store:
         # What waits must not be a view that keeps the whole vector it was part of.
         self._waiting = {p: {name: x + 0 for name, x in arrays.items()} for p, arrays in self._waiting.items()}
         self._seen = [(owner, owner.changes) for owner in {p.pack for p in self.parameters} if owner is not None]
+
+    def refit(self, fitting: Callable[[dict[str, Array], Parameter, Array], dict[str, Array]]) -> None:
+        """Change the arrays to what `fitting` makes of them, a parameter that has them, and its data, flat."""
+        for span in self.spans:
+            span.state = fitting(span.state, span.members[0], span.data)
+        for parameter, arrays in self._waiting.items():
+            if parameter.drawn:
+                flat = namespace(parameter.data).reshape(parameter.data, (-1,))
+                self._waiting[parameter] = fitting(arrays, parameter, flat)
 
     def arrays(self) -> dict[Parameter, dict[str, Array]]:
         """Each parameter's arrays by name, flat; views where it is in a span."""
@@ -188,14 +195,14 @@ class Store:
         }
 
     def load_state_dict(
-        self, state: Mapping[str, Any], steps: Sequence[int], names: Callable[[Parameter], Mapping[str, Any]]
+        self, state: Mapping[str, Any], steps: Sequence[int], names: Callable[[Parameter], Collection[str]]
     ) -> None:
         """Take over saved arrays; they are moved at the next step. Nothing is changed where one does not fit.
 
         Args:
             state: as `state_dict` gave it.
             steps: the updates each parameter has had.
-            names: which arrays a parameter that is drawn must have, once it has had an update.
+            names: which arrays a parameter must have, once it has had an update.
 
         Raises:
             ConfigError: names that do not belong here, or a parameter with some of its arrays only.
@@ -214,7 +221,7 @@ class Store:
                 raise ShapeError(f"'{key}': expected shape {parameter.shape}, got {host.shape}.")
             waiting.setdefault(parameter, {})[name] = host.reshape(-1).copy()
         for parameter, step in zip(self.parameters, steps, strict=True):
-            if parameter.drawn and (step or parameter in waiting):
+            if step or parameter in waiting:
                 _check_names(waiting.get(parameter, {}), names(parameter))
         self.spans, self._seen, self._waiting = [], [], waiting
         self._steps = dict(zip(self.parameters, map(int, steps), strict=True))
@@ -238,8 +245,8 @@ class Store:
         return both
 
 
-def _check_names(found: Mapping[str, Array], expected: Mapping[str, object]) -> None:
-    if found.keys() != expected.keys():
+def _check_names(found: Mapping[str, Array], expected: Collection[str]) -> None:
+    if found.keys() != set(expected):
         raise ConfigError(
             f"This state has {sorted(found) or 'no arrays'} for a parameter, expected {sorted(expected) or 'none'}. "
             "Is it another optimizer's, or were its options others?"

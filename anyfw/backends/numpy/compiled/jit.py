@@ -45,6 +45,9 @@ def sealed(function: Callable[..., Any]) -> Any:
 
     numba looks up the types of all arguments at every call in any case. Where it must not compile, this look-up is the
     guard: what was accepted once needs no look from Python. The kernel itself returns False for shapes that do not fit.
+
+    Where it must not compile, numba also turns each number into the kind that it did compile for, 0.5 into 0 too:
+    whoever calls a sealed kernel gives each number one kind, by `float(...)` or `int(...)`.
     """
     compiled = kernel(function)
     # As `disable_compile()`, which refuses a function that was never compiled.
@@ -54,12 +57,14 @@ def sealed(function: Callable[..., Any]) -> Any:
 
 def unseal(compiled: Any, *args: Any) -> Any:
     """Compile a sealed kernel for the types of these arguments, which must be such as it is made for, and call it."""
+    signature = tuple(map(numba.typeof, args))
     with _unsealing:
-        compiled._can_compile = True
-        try:
-            return compiled(*args)
-        finally:
-            compiled._can_compile = False
+        if signature not in compiled.overloads:
+            # By a twin: other threads, which may be calling it, must find this one sealed all the time.
+            twin = kernel(compiled.py_func)
+            twin.compile(signature)
+            compiled.add_overload(twin.overloads[signature])
+    return compiled(*args)
 
 
 _unsealing = threading.Lock()
@@ -97,16 +102,25 @@ def covers_dtype(x: Array, *others: Array) -> bool:
     return True
 
 
-def elementwise(op: Any, accepts: Callable[..., bool], compiled: Any) -> Callable[..., Any]:
+def elementwise(
+    op: Any, accepts: Callable[..., bool], compiled: Any, *numbers: Callable[[Any], Any]
+) -> Callable[..., Any]:
     """A variant of the op, whose result is like its first argument: a sealed kernel for types that `accepts` takes.
 
     The result is made here: an array that numba makes takes a microsecond to become one of Python's.
+
+    Args:
+        op, accepts, compiled: `accepts` gets the arguments of the op, the kernel the result before them.
+        numbers: `float` or `int` for each of the op's last arguments that is a number.
     """
     reference = op.dispatch(object)
 
     @functools.wraps(reference)
     def variant(x: Array, *rest: Any) -> Array:
         result = np.empty_like(x)
+        if numbers:
+            arrays = len(rest) - len(numbers)
+            rest = *rest[:arrays], *(kind(value) for kind, value in zip(numbers, rest[arrays:], strict=True))
         try:
             done = compiled(result, x, *rest)
         except TypeError:

@@ -149,8 +149,14 @@ def parameter_grads_(dy: Array, x: Array, weight: ops.Target, bias: ops.Target) 
 
 
 def _fit(*matrices: Array, vector: Array | None = None) -> bool:
-    rest = () if vector is None else (vector,)
-    return all(x.ndim == 2 for x in matrices) and all(x.ndim == 1 for x in rest) and covers_dtype(*matrices, *rest)
+    # Contiguous: numba would take a kernel that it compiled for any strides, which is slow, for all arrays thereafter.
+    arrays = matrices if vector is None else (*matrices, vector)
+    return (
+        all(x.ndim == 2 for x in matrices)
+        and (vector is None or vector.ndim == 1)
+        and all(x.flags.c_contiguous for x in arrays)
+        and covers_dtype(*arrays)
+    )
 
 
 VARIANTS = {
