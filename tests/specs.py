@@ -36,7 +36,7 @@ class LayerSpec:
     def layer(self, seed: int = 0) -> nn.Layer:
         """The layer with parameters and buffers that are all different and none of them special, such as 0 or 1."""
         layer, rng = self.make(), np.random.default_rng(seed + 1)
-        for path, stored in layer._named_stored():
+        for path, stored in layer.named_stored():
             if path.endswith("num_batches_tracked"):
                 stored.data = np.asarray(3)
             else:

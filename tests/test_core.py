@@ -153,7 +153,7 @@ def test_state_moves_from_backend_to_backend(backend):
     source = make().init(3).to("numpy", "float32")
     for given in (source, make().init(3).to(backend)):
         net = make().to(backend).init(9)
-        net.load_state_dict({name: stored.data for name, stored in given._named_stored()})
+        net.load_state_dict({name: stored.data for name, stored in given.named_stored()})
         same(net.state_dict(), source.state_dict())
         assert net.state_dict()["1.num_batches_tracked"].dtype == np.int64
 
@@ -345,3 +345,37 @@ def test_a_pass_through_super_counts_once():
     layer = Twice(3, 2).to("numpy")
     layer.forward(np.ones((4, 3), np.float32), train=True)
     assert layer.shared.forwards == 1
+
+
+def test_an_input_is_recognised_only_for_the_place_it_was_checked_for():
+    net = nn.Linear(2, 1).to("numpy")
+    x = np.ones((3, 2), dtype=np.float32)
+    net(x)
+    net.to(dtype="float64")
+    with pytest.raises(PlacementError, match="expected float64, got float32"):
+        net(x)
+    # As by another thread, whose check ended after the move.
+    net.shared.accepted = (net.backend, "float32", type(x), x.dtype, x.device)
+    with pytest.raises(PlacementError, match="expected float64, got float32"):
+        net(x)
+
+
+def test_a_layer_may_have_any_argument_under_its_own_name():
+    class Scale(nn.Layer):
+        def __init__(self, fixed):
+            self.fixed = fixed
+            self.weight = nn.Parameter((1,), 1.0)
+
+        def forward(self, x, /, *, train=False):
+            if train:
+                self.push(x)
+            return x * self.weight.data
+
+        def backward(self, dy, /):
+            (x,) = self.pop()
+            self.weight.add_grad(np.sum(dy * x)[None])
+            return dy * self.weight.data
+
+    net = nn.Sequential(nn.Linear(2, 2), Scale(fixed=True), nn.Linear(2, 1)).init(0)
+    net.accumulate(net.forward(np.ones((1, 2), dtype=np.float32), train=True))
+    assert all(parameter._written for parameter in net.parameters())

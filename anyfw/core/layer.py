@@ -1,7 +1,6 @@
 """`Layer`: a function with parameters, its forward and its backward."""
 
 import functools
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
@@ -10,14 +9,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfw.core import config
+from anyfw.core import config, placement
 from anyfw.core.arrays import Array, dtype_name, is_floating
-from anyfw.core.backend import Backend, backend_of, get_backend
+from anyfw.core.backend import Backend, get_backend
 from anyfw.core.errors import BackwardError, ConfigError, PlacementError, ShapeError
-from anyfw.core.parameter import Buffer, Parameter, Stored, pack, to_host
+from anyfw.core.parameter import Parameter, Stored, to_host
 from anyfw.core.shared import Shared
-
-_first_use = threading.RLock()
 
 
 class Layer(ABC):
@@ -29,15 +26,15 @@ class Layer(ABC):
 
     Attributes:
         metadata: what a saved model says of itself besides its layers.
-        fixed: whether it has no parameters, so that nothing before it in a net needs its gradient; see `nn.Fixed`.
     """
 
     metadata: Mapping[str, Any] = {}
-    fixed = False
 
     _shared: Shared | None = None
     _path = "net"
     _inner = False
+    # Whether nothing in it learns, so that a container skips its backward where nothing before it learns either.
+    _learns_nothing = False
     _saved: list[tuple[Any, ...]]
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:  # noqa: ARG004 - the constructor's, unused here
@@ -102,12 +99,12 @@ class Layer(ABC):
         """(path, layer) of this layer and all in it; a shared layer at each of its places."""
         yield path, self
         for name, child in self.children():
-            yield from child.named_layers(_join(path, name))
+            yield from child.named_layers(placement.join(path, name))
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """(path, parameter) in the order of definition, a shared one once."""
         seen: set[int] = set()
-        for path, stored in self._named_stored():
+        for path, stored in self.named_stored():
             if isinstance(stored, Parameter) and id(stored) not in seen:
                 seen.add(id(stored))
                 yield path, stored
@@ -117,11 +114,12 @@ class Layer(ABC):
         for _, parameter in self.named_parameters():
             yield parameter
 
-    def _named_stored(self) -> Iterator[tuple[str, Stored]]:
+    def named_stored(self) -> Iterator[tuple[str, Stored]]:
+        """(path, parameter or buffer) in the order of definition; a shared one at each of its places."""
         for path, layer in self.named_layers():
             for name, value in vars(layer).items():
                 if isinstance(value, Stored):
-                    yield _join(path, name), value
+                    yield placement.join(path, name), value
 
     def zero_grad(self) -> None:
         """Forget all gradients and whatever a forward without its backward left over."""
@@ -147,25 +145,25 @@ class Layer(ABC):
 
         A net that has no place yet is placed: on the default backend, in float32.
         """
-        with _first_use:
-            shared = self._bind()
+        with placement.lock:
+            shared = placement.bind(self)
             shared.seed = seed
             shared.rewind(0)
             drawn: set[int] = set()
-            for path, stored in self._named_stored():
+            for path, stored in self.named_stored():
                 # A shared one is drawn at its first place, as by the first use.
                 if not stored.assigned and id(stored) not in drawn:
                     drawn.add(id(stored))
                     stored.draw(seed, "init", path)
-            self._place(shared.backend, shared.dtype)
+            placement.place(self, shared.backend, shared.dtype)
         return self
 
     def draw(self, seed: int) -> Self:
         """Set the seed of the random layers, and draw with it what has no values yet; nothing is placed."""
-        with _first_use:
-            shared = self._bind()
+        with placement.lock:
+            shared = placement.bind(self)
             shared.seed = seed
-            for path, stored in self._named_stored():
+            for path, stored in self.named_stored():
                 if not stored.drawn:
                     stored.draw(seed, "init", path)
         return self
@@ -182,9 +180,9 @@ class Layer(ABC):
         """
         if dtype not in (None, "float32", "float64"):
             raise ConfigError(f"Expected dtype 'float32' or 'float64', got {dtype!r}.")
-        with _first_use:
-            self._bind()
-            self._place(get_backend(spec) if spec is not None else None, dtype)
+        with placement.lock:
+            placement.bind(self)
+            placement.place(self, get_backend(spec) if spec is not None else None, dtype)
         return self
 
     @property
@@ -208,78 +206,6 @@ class Layer(ABC):
         dtype = self.shared.dtype
         assert dtype is not None
         return dtype
-
-    def _bind(self) -> Shared:
-        # Names every layer by its path and makes them share one record, with this layer as the outermost.
-        shared = self._shared if self._shared and not self._inner else Shared()
-        for path, layer in self.named_layers():
-            # `_shared` last: a thread that sees it must find the rest in place.
-            layer._inner, layer._path, layer._shared = layer is not self, _join("net", path), shared
-        return shared
-
-    def _place(self, backend: Backend | None, dtype: str | None) -> None:
-        shared = self._shared
-        assert shared is not None
-        placed = next((p for p in self.parameters() if p.pack is not None), None)
-        if placed is not None and placed.pack is not None:
-            backend, dtype = backend or placed.pack.backend, dtype or placed.pack.dtype
-        backend, dtype = backend or shared.backend or get_backend(), dtype or shared.dtype or "float32"
-        backend.dtype(dtype)
-        for path, stored in self._named_stored():
-            if not stored.drawn:
-                stored.draw(shared.seed, "init", path)
-        pack(self.parameters(), backend, dtype)
-        for _, stored in self._named_stored():
-            if isinstance(stored, Buffer):
-                stored.place(backend, dtype)
-        shared.rewind(shared.forwards)
-        # The backend last: a thread that sees it takes the net for placed.
-        shared.dtype, shared.accepted = dtype, None
-        shared.backend = backend
-
-    def _enter(self, x: Array, train: bool) -> None:
-        shared = self._shared
-        # Without a backend another thread is just placing the net: wait for it.
-        if shared is None or shared.backend is None:
-            shared = self._first_shared(x)
-        # The batches of a net are alike: what was checked once is recognised.
-        try:
-            kind = type(x), x.dtype, x.device
-        except AttributeError:
-            kind = None
-        if kind is None or kind != shared.accepted:
-            self._check_placement(x)
-            shared.accepted = kind
-        if train:
-            shared.advance()
-
-    def _first_shared(self, x: Array) -> Shared:
-        with _first_use:
-            # Bound and not placed: drawn only, or its first placement failed.
-            if self._shared is None or self._shared.backend is None:
-                self._bind()
-                # A net that nobody placed computes in the dtype of its first input, on the default backend;
-                # one without parameters follows its input.
-                backend = None if any(True for _ in self._named_stored()) else backend_of(x)
-                dtype = dtype_name(x) if hasattr(x, "dtype") else None
-                self._place(backend, dtype if dtype in ("float32", "float64") else None)
-        assert self._shared is not None
-        return self._shared
-
-    def _check_placement(self, x: Array) -> None:
-        shared = self._shared
-        assert shared is not None
-        assert shared.backend is not None
-        if not shared.backend.owns(x):
-            there = backend_of(x)
-            raise PlacementError(
-                f"{self.who}: expected an array of {shared.backend.spec}, got {type(x).__module__}.{type(x).__name__}"
-                f"{f' on {there.spec}' if there else ''}. Use net.backend.asarray(x) or net.to(...)."
-            )
-        if is_floating(x) and dtype_name(x) != shared.dtype:
-            raise PlacementError(
-                f"{self.who}: expected {shared.dtype}, got {dtype_name(x)}. Cast the input, or net.to(dtype=...)."
-            )
 
     # What a layer says of its input
 
@@ -315,7 +241,7 @@ class Layer(ABC):
     def state_dict(self) -> dict[str, NDArray[np.generic]]:
         """Copies of all parameters and buffers on the host, by path, with PyTorch's names and shapes."""
         self.shared  # noqa: B018 - draws a net that nobody drew
-        return {path: np.array(to_host(stored.data)) for path, stored in self._named_stored()}
+        return {path: np.array(to_host(stored.data)) for path, stored in self.named_stored()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over the values of all parameters and buffers; nothing is changed where one does not fit.
@@ -324,7 +250,7 @@ class Layer(ABC):
             ConfigError: names that are missing or not known here.
             ShapeError: values of another shape.
         """
-        own = dict(self._named_stored())
+        own = dict(self.named_stored())
         missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if missing or unknown:
             raise ConfigError(
@@ -356,14 +282,10 @@ def _door(forward: Callable[..., Array]) -> Callable[..., Array]:
     def enter(self: Layer, x: Array, /, *, train: bool = False) -> Array:
         # Only the class's own forward is the door, not one that it reaches through super().
         if not self._inner and type(self).forward is enter:
-            self._enter(x, train)
+            placement.enter(self, x, train)
         return forward(self, x, train=train)
 
     return enter
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path and name else path or name
 
 
 def _layers_in(name: str, value: object) -> Iterator[tuple[str, Layer]]:

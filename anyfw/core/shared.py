@@ -12,7 +12,7 @@ class Shared:
     Attributes:
         seed: of the initial weights and of every random layer's key.
         backend, dtype: where the net was placed, None before that.
-        accepted: type, dtype and device of the latest input that was checked.
+        accepted: the place of the net and the kind of the latest input that was found to fit it.
         forwards: the number of outermost `forward(train=True)` calls so far; saved in checkpoints.
     """
 

@@ -212,7 +212,7 @@ def _run(net: Layer, shape: tuple[int, ...], dtype: str | None) -> dict[int, lis
 
 def _zeroed_copy(net: Layer) -> Layer:
     copied = copy.deepcopy(net)
-    for _, stored in copied._named_stored():
+    for _, stored in copied.named_stored():
         if not stored.drawn:
             # Drawing a large orthogonal matrix to learn a shape would take seconds.
             stored.initializer = lambda shape, _: np.zeros(shape)

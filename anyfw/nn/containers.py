@@ -37,7 +37,7 @@ class Sequential(Layer):
         """As backward; the first layer that learns computes no gradient by its input, those before it nothing."""
         layers = self.layers
         first = 0
-        while first < len(layers) and layers[first].fixed:
+        while first < len(layers) and layers[first]._learns_nothing:
             first += 1
         for layer in reversed(layers[first + 1 :]):
             dy = layer.backward(dy)
@@ -45,9 +45,8 @@ class Sequential(Layer):
             layer.accumulate(dy)
 
     @property
-    def fixed(self) -> bool:  # type: ignore[override]
-        """Whether all its layers are."""
-        return all(layer.fixed for layer in self.layers)
+    def _learns_nothing(self) -> bool:  # type: ignore[override]
+        return all(layer._learns_nothing for layer in self.layers)
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         """By their numbers alone, as in PyTorch: "0", "1", ..."""
@@ -103,9 +102,8 @@ class Residual(Layer):
         return past + self.layer.backward(dy)
 
     @property
-    def fixed(self) -> bool:  # type: ignore[override]
-        """Whether its layers are."""
-        return self.layer.fixed and (self.shortcut is None or self.shortcut.fixed)
+    def _learns_nothing(self) -> bool:  # type: ignore[override]
+        return self.layer._learns_nothing and (self.shortcut is None or self.shortcut._learns_nothing)
 
     def accumulate(self, dy: Array, /) -> None:
         """Accumulate along both ways."""

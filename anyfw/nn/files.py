@@ -28,7 +28,7 @@ def load(path: str | PathLike[str], layers: Iterable[type[Layer]] = ()) -> Layer
     config, state, metadata = read_model(path)
     try:
         net = from_config(config, layers)
-        for name, stored in net._named_stored():
+        for name, stored in net.named_stored():
             whole = isinstance(stored, Buffer) and stored.dtype is not None and stored.dtype.startswith("int")
             if name in state and state[name].dtype.kind != ("i" if whole else "f"):
                 raise FileFormatError(

@@ -11,7 +11,7 @@ class Fixed(Layer):
     whatever dy is. Containers count on that, and stop the backward pass at the first layer that learns.
     """
 
-    fixed = True
+    _learns_nothing = True
 
     def accumulate(self, dy: Array, /) -> None:  # noqa: ARG002 - there is nothing to add it to
         """Forget what forward saved."""

@@ -5,11 +5,9 @@ from collections.abc import Collection, Iterable, Mapping
 from operator import is_not
 from typing import Any
 
-import numpy as np
-
 from anyfw.core.arrays import Array, namespace
 from anyfw.core.errors import ConfigError, FileFormatError, UnknownNameError
-from anyfw.core.parameter import Parameter
+from anyfw.core.parameter import Parameter, to_host
 from anyfw.ops import update as ops
 from anyfw.optim.curves import Constant
 from anyfw.optim.groups import (
@@ -256,7 +254,7 @@ class Optimizer(ABC):
 
     def _names(self, parameter: Parameter) -> Collection[str]:
         # One that has no values yet will have as many arrays.
-        data = parameter.data if parameter.drawn else np.zeros((0,), dtype=np.float32)
+        data = parameter.data if parameter.drawn else to_host(())
         return self._new_state(parameter, namespace(data).reshape(data, (-1,))[:0]).keys()
 
     def config(self) -> dict[str, Any]:
