@@ -1,7 +1,6 @@
 """`anyfw bench` and `inspect.bench`: figures that add up, whatever the machine's speed."""
 
 import json
-import math
 import time
 
 import numpy as np
@@ -11,7 +10,8 @@ from conftest import open_backend
 from anyfw import inspect, losses, nn, optim
 from anyfw.cli import main
 from anyfw.core.errors import ConfigError
-from anyfw.inspect.bench import crossing
+from anyfw.inspect.bench import crossing, crossings
+from anyfw.inspect.bench_report import BackendBench, BatchRow, Overhead
 from anyfw.inspect.stopwatch import LayerClock, seconds_per_call
 
 QUICK = {"batches": (1, 4), "layers_at": 4, "seconds": 0.002}
@@ -50,7 +50,6 @@ def test_figures_add_up():
         assert row.forward > 0
         assert row.step > 0
         assert 0 <= row.overhead <= 1
-        assert math.isclose(row.samples_per_second, row.batch / row.step)
     assert [layer.kind for layer in backend.layers] == ["Sequential", "Linear", "Tanh", "Linear", "loss", "update"]
     assert all(layer.forward > 0 for layer in backend.layers[:-2])
     assert backend.layers[-1].backward > 0
@@ -107,12 +106,29 @@ def test_crossing_lies_where_two_power_laws_meet():
     assert crossing([1, 10, 100], [1.0, 3.0, 1.0], [2.0, 2.0, 2.0]) > 10
 
 
+def measured(spec, steps):
+    rows = tuple(BatchRow(batch, step, step / 2, 0.1, 100) for batch, step in steps.items())
+    return BackendBench(spec, {}, rows, 8, (), Overhead(1e-6, 1e-5), (f"{spec}: more rows do not fit.",))
+
+
 def test_a_crossing_names_the_faster_one():
-    found = inspect.Bench(
-        "net", "loss", "optimizer", "float32", 1, (), (("numpy", "cupy", 25.0),), ("batches of 8 rows do not fit.",)
+    numpy, cupy = measured("numpy", {1: 1.0, 100: 100.0, 1000: 900.0}), measured("cupy", {1: 10.0, 100: 10.0})
+    for pair in ((numpy, cupy), (cupy, numpy)):
+        ((slow, fast, at),) = crossings(pair)
+        assert (slow, fast, at) == ("numpy", "cupy", pytest.approx(10.0))
+    found = inspect.Bench("net", "loss", "optimizer", "float32", 1, (numpy, cupy), tuple(crossings((numpy, cupy))))
+    assert "cupy is faster than numpy from a batch size of about 10 on." in str(found)
+    assert str(found).endswith("cupy: more rows do not fit.")
+    never = measured("torch:cpu", {1: 0.5, 100: 5.0})
+    assert list(crossings((cupy, never))) == []
+    assert "torch:cpu is faster than cupy at all these" in str(
+        inspect.Bench("net", "loss", "optimizer", "float32", 1, (cupy, never), ())
     )
-    assert "cupy is faster than numpy from a batch size of about 25 on." in str(found)
-    assert str(found).endswith("do not fit.")
+    assert list(crossings((numpy, measured("strict", {7: 1.0})))) == []
+
+
+def test_samples_per_second_are_rows_by_time():
+    assert BatchRow(8, 0.25, 0.1, 0.0, 1).samples_per_second == 32.0
 
 
 def test_seconds_per_call_is_the_median_of_blocks(monkeypatch):
@@ -160,7 +176,14 @@ def test_a_batch_that_does_not_fit_is_said_and_left_out(monkeypatch):
     monkeypatch.setattr(nn.Tanh, "forward", limited)
     found = inspect.bench(small_net(), batches=(1, 8, 16), layers_at=2, seconds=0.002, backends=["numpy"])
     assert [row.batch for row in found.backends[0].batches] == [1]
-    assert found.notes == ("numpy: batches of 8 rows and more do not fit into memory.",)
+    assert found.backends[0].notes == ("numpy: batches of 8 rows and more do not fit into memory.",)
+    # Layers are timed at as many rows as fit.
+    (backend,) = inspect.bench(small_net(), batches=(1,), layers_at=16, seconds=0.002, backends=["numpy"]).backends
+    assert backend.layers_at == 4
+    assert backend.layers
+    assert [note.split(",")[0] for note in backend.notes] == [
+        f"numpy: layers could not be timed at {rows} rows" for rows in (16, 8)
+    ]
 
 
 def test_the_command_prints_tables_and_json(capsys):
@@ -182,3 +205,5 @@ def test_the_command_measures_a_model_file(tmp_path, capsys):
     small_net().init(0).save(path)
     assert main(["bench", str(path), "--batches", "2", "--layers-at", "2", "--seconds", "0.002"]) == 0
     assert "3-5-2" in capsys.readouterr().out
+    assert main(["bench", str(path), "--features", "5", "--hidden", "7"]) == 2
+    assert "has its own layers: --hidden, --features cannot be had with it" in capsys.readouterr().err

@@ -37,6 +37,7 @@ main(["summary", "no such net"])
 def clean(monkeypatch):
     for name in ("ANYFW_BLAS", "OPENBLAS_CORETYPE"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(blas_choice, "_made", None)
     return monkeypatch
 
 
@@ -65,13 +66,16 @@ def test_the_choice(clean, tmp_path, vendor, flags, environment, expected):
         del os.environ["OPENBLAS_CORETYPE"]
     blas_choice.choose_kernels()
     assert os.environ.get("OPENBLAS_CORETYPE") == expected
+    told = "OPENBLAS_CORETYPE=SKYLAKEX by anyfw's command line" if expected == "SKYLAKEX" else "left as it is"
+    assert blas_choice.story().startswith(told)
 
 
 def test_too_late_once_numpy_is_loaded(clean, tmp_path):
     clean.setattr(blas_choice, "CPUINFO", write(tmp_path / "cpuinfo", "AuthenticAMD", FULL))
     assert "numpy" in sys.modules
-    assert blas_choice.choose_kernels() is None
+    blas_choice.choose_kernels()
     assert "OPENBLAS_CORETYPE" not in os.environ
+    assert blas_choice.story() == "left as it is: NumPy was loaded before the command line could choose"
 
 
 @pytest.mark.parametrize("broken", ["absent", "a folder", "empty", "no colons"])
@@ -83,7 +87,9 @@ def test_an_odd_cpuinfo_is_no_failure(clean, tmp_path, broken):
         path.write_bytes(b"" if broken == "empty" else b"\xff\xfe nothing\n")
     clean.setattr(blas_choice, "CPUINFO", path)
     clean.delitem(sys.modules, "numpy")
-    assert blas_choice.choose_kernels() is None
+    blas_choice.choose_kernels()
+    assert "OPENBLAS_CORETYPE" not in os.environ
+    assert blas_choice.story() == "left as it is: the system does not tell of an x86 CPU and its flags"
 
 
 def test_another_value_is_refused(clean):

@@ -76,6 +76,17 @@ def test_arrays_refuse(arrays, message):
     assert isinstance(caught.value, AnyfwError)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_infinities_that_meet_are_found_and_large_numbers_are_not_taken_for_them(dtype):
+    x = np.full((4, 5), np.finfo(dtype).max, dtype=dtype)
+    y = np.zeros(4, dtype=np.int64)
+    assert len(Arrays(x, y)) == 4
+    x[2, 1], x[2, 4] = np.inf, -np.inf
+    for given in (x, np.asfortranarray(x)):
+        with pytest.raises(DataError, match="got inf at row 2, column 1"):
+            Arrays(given, y)
+
+
 def test_a_nan_far_down_a_long_table_is_found_and_placed():
     x = np.zeros((700_000, 3), dtype=np.float32)
     x[699_999, 2] = np.nan

@@ -1,6 +1,7 @@
 """Random streams with known answers, and what initialisers draw from them."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -32,7 +33,13 @@ def test_numbers_are_the_words_in_their_order_however_many_are_drawn_at_a_time()
     n = 2 * random._BLOCK + 7
     expected = (random.words(n, 1, "b") >> np.uint64(11)).astype(np.float64) * 2.0**-53
     np.testing.assert_array_equal(random.uniform((n,), 1, "b"), expected)
-    np.testing.assert_array_equal(random.normal((n,), 1, "b")[:50], random.normal((50,), 1, "b"))
+    # On both sides of each block's edge too.
+    chances = ((random.words(n, 1, "b") >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+    found = random.normal((n,), 1, "b")
+    for edge in (5, random._BLOCK, 2 * random._BLOCK):
+        near = slice(edge - 5, edge + 5)
+        expected = [NormalDist().inv_cdf(p) for p in chances[near]]
+        np.testing.assert_allclose(found[near], expected, rtol=1e-12)
 
 
 def test_streams_are_told_apart_by_seed_name_and_kind():

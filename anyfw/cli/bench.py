@@ -1,6 +1,6 @@
 """`anyfw bench`: how fast a net is on this machine, and where the time goes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated
 
 from tyro.conf import Positional, arg
@@ -53,7 +53,9 @@ def run(options: Options) -> Result:
     """Open or build, and time."""
     processor = cpu()
     note(f"{processor.model or 'an unknown processor'}, {processor.cores} cores for this process")
+    build.known("optimizer", options.optimizer, build.OPTIMIZERS)
     if options.model is not None:
+        _refuse_shape(options)
         opened = open_net(options.model, "numpy")
         net, loss = opened.net, losses.from_config(opened.config["loss"]) if "loss" in opened.config else None
     else:
@@ -62,7 +64,6 @@ def run(options: Options) -> Result:
                 f"Expected at least one feature and one output, got {options.features} and {options.outputs}."
             )
         net, loss = build.perceptron(options, options.features, options.outputs), None
-    build.known("optimizer", options.optimizer, build.OPTIMIZERS)
     found = inspect.bench(
         net,
         loss=loss,
@@ -75,3 +76,13 @@ def run(options: Options) -> Result:
         seconds=options.seconds,
     )
     return Result(str(found), found.as_dict())
+
+
+def _refuse_shape(options: Options) -> None:
+    # What describes a network to be says nothing of one that is there.
+    usual = Options()
+    names = (field.name for field in fields(build.Shape))
+    given = [name for name in (*names, "features", "outputs") if getattr(options, name) != getattr(usual, name)]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ConfigError(f"{options.model} has its own layers: {flags} cannot be had with it. Leave one of them out.")

@@ -132,7 +132,10 @@ def _check_finite(name: str, array: HostArray) -> None:
         return
     rows = max(1, _BLOCK_VALUES * len(array) // array.size)
     for start in range(0, len(array), rows):
-        finite = np.isfinite(array[start : start + rows])
+        block = array[start : start + rows]
+        if _sums_are_finite(block):
+            continue
+        finite = np.isfinite(block)
         if not finite.all():
             row, *column = np.argwhere(~finite)[0].tolist()
             where = f"row {start + row}" + (f", column {', '.join(map(str, column))}" if column else "")
@@ -140,6 +143,16 @@ def _check_finite(name: str, array: HostArray) -> None:
                 f"{name}: expected finite numbers, got {array[start + row][tuple(column)]} at {where}. "
                 "Drop such rows or fill them in."
             )
+
+
+def _sums_are_finite(block: HostArray) -> bool:
+    # A NaN or an infinity shows in the sum of its row, which costs BLAS a fifth of the time of `isfinite`. Sums that
+    # overflow prove nothing.
+    if block.ndim != 2 or block.dtype not in (np.float32, np.float64) or not block.flags.c_contiguous:
+        return False
+    with np.errstate(all="ignore"):
+        sums = block @ np.ones(block.shape[1], dtype=block.dtype)
+    return bool(np.isfinite(sums).all())
 
 
 def _check_weights(weight: HostArray) -> None:

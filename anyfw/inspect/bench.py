@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations, count
 from typing import Any
 
@@ -70,16 +70,7 @@ def bench(
     chosen = _choose(backends)
     rows = _Rows(net, input_shape, loss, data)
     make = optimizer or (lambda parameters: optim.Adam(parameters, lr=_RATE))
-    notes: list[str] = []
-    measured = tuple(_measure(rows, make, backend, sizes, layers_at, seconds, notes) for backend in chosen)
-    crossings = []
-    for a, b in combinations(measured, 2):
-        common = {row.batch: row.step for row in b.batches}
-        pairs = [(row.batch, row.step, common[row.batch]) for row in a.batches if row.batch in common]
-        found = crossing(*zip(*pairs, strict=True)) if pairs else None
-        if found is not None:
-            slow_first = (a.spec, b.spec) if pairs[-1][2] < pairs[-1][1] else (b.spec, a.spec)
-            crossings.append((*slow_first, found))
+    measured = tuple(_measure(rows, make, backend, sizes, layers_at, seconds) for backend in chosen)
     return Bench(
         rows.name,
         type(rows.loss).__name__,
@@ -87,9 +78,19 @@ def bench(
         rows.dtype,
         sum(parameter.size for parameter in net.parameters()),
         measured,
-        tuple(crossings),
-        tuple(notes),
+        tuple(crossings(measured)),
     )
+
+
+def crossings(measured: Sequence[BackendBench]) -> Iterator[tuple[str, str, float]]:
+    """(slower at first, faster from there on, batch size) for each pair of backends whose times cross."""
+    for a, b in combinations(measured, 2):
+        common = {row.batch: row.step for row in b.batches}
+        pairs = [(row.batch, row.step, common[row.batch]) for row in a.batches if row.batch in common]
+        at = crossing(*zip(*pairs, strict=True)) if pairs else None
+        if at is not None:
+            _, last_a, last_b = pairs[-1]
+            yield (a.spec, b.spec, at) if last_b < last_a else (b.spec, a.spec, at)
 
 
 def crossing(batches: Sequence[float], a: Sequence[float], b: Sequence[float]) -> float | None:
@@ -169,13 +170,13 @@ def _measure(
     sizes: Sequence[int],
     layers_at: int,
     seconds: float,
-    notes: list[str],
 ) -> BackendBench:
     dtype = rows.dtype if backend.has_float64 else "float32"
     net = copy.deepcopy(rows.net).to(backend, dtype)
     optimizer = make(net.parameters())
     overhead = _overhead(make, backend, dtype, seconds)
-    found = []
+    found: list[BatchRow] = []
+    notes: list[str] = []
     for size in sizes:
         try:
             x, y = rows.batch(size, backend, dtype)
@@ -184,10 +185,19 @@ def _measure(
             share = min(1.0, overhead.of(rows.leaves) / step)
             found.append(BatchRow(size, step, forward, share, _memory(net, optimizer, x, y)))
         except MemoryError:
+            net.zero_grad()
             notes.append(f"{backend.spec}: batches of {size} rows and more do not fit into memory.")
             break
-    layers = _layers(net, rows.loss, optimizer, *rows.batch(layers_at, backend, dtype), seconds)
-    return BackendBench(backend.spec, backend.provenance(), tuple(found), layers_at, layers, overhead)
+    layers: tuple[LayerRow, ...] = ()
+    at = layers_at
+    while at and not layers:
+        try:
+            layers = _layers(net, rows.loss, optimizer, *rows.batch(at, backend, dtype), seconds)
+        except MemoryError:
+            net.zero_grad()
+            notes.append(f"{backend.spec}: layers could not be timed at {at} rows, which do not fit into memory.")
+            at //= 2
+    return BackendBench(backend.spec, backend.provenance(), tuple(found), at, layers, overhead, tuple(notes))
 
 
 class _Step:

@@ -69,7 +69,9 @@ class BackendBench:
         spec: the backend.
         runs_on: what decides its speed: versions, kernels, BLAS and threads.
         batches: by batch size.
-        layers: at `layers_at` rows.
+        layers: at `layers_at` rows, which are less than asked for where those do not fit into memory.
+        overhead: the framework's own part.
+        notes: what was left out, and why.
     """
 
     spec: str
@@ -78,6 +80,7 @@ class BackendBench:
     layers_at: int
     layers: tuple[LayerRow, ...]
     overhead: Overhead
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,6 @@ class Bench:
         parameters: their number.
         backends: in the order asked for.
         crossings: (slower at first, faster from there on, batch size) for each pair of backends whose times cross.
-        notes: what was left out, and why.
     """
 
     net: str
@@ -99,7 +101,6 @@ class Bench:
     parameters: int
     backends: tuple[BackendBench, ...]
     crossings: tuple[tuple[str, str, float], ...]
-    notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able; times are in seconds, memory in bytes."""
@@ -120,7 +121,7 @@ def describe(bench: Bench) -> str:
     for slow, fast, at in bench.crossings:
         blocks.append(f"{fast} is faster than {slow} from a batch size of about {at:.3g} on.")
     blocks.extend(_faster_everywhere(bench))
-    return "\n\n".join([*blocks, *bench.notes])
+    return "\n\n".join([*blocks, *(note for backend in bench.backends for note in backend.notes)])
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import threading
 from collections.abc import Callable
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -36,8 +37,9 @@ def op(reference: Callable[P, R_co]) -> Op[P, R_co]:
     forward: Any = _forwarder(reference, found)
 
     def register(kind: type, variant: Callable[..., Any], /) -> None:
-        slow.register(kind, variant)
-        found.clear()
+        with found.lock:
+            slow.register(kind, variant)
+            found.clear()
 
     forward.register, forward.dispatch = register, slow.dispatch
     return forward  # type: ignore[no-any-return]
@@ -47,9 +49,12 @@ class _Found(dict[type, Callable[..., Any]]):
     def __init__(self, find: Callable[[type], Callable[..., Any]]) -> None:
         super().__init__()
         self.find = find
+        # A thread that has found the reference must not keep it here after another has registered a variant.
+        self.lock = threading.Lock()
 
     def __missing__(self, kind: type) -> Callable[..., Any]:
-        return self.setdefault(kind, self.find(kind))
+        with self.lock:
+            return self.setdefault(kind, self.find(kind))
 
 
 def _forwarder(reference: Callable[..., Any], found: _Found) -> Callable[..., Any]:

@@ -116,13 +116,21 @@ def main() -> None:
     present = [name for name in arguments.contestants if find_spec(CONTESTANTS[name].package)]
     for name in set(arguments.contestants) - set(present):
         print(f"left out: {name}, since {CONTESTANTS[name].package} is not installed", file=sys.stderr)
-    result = {"machine": describe(), "threads": arguments.threads, "rounds": arguments.rounds, "workloads": {}}
+    machine = describe()
+    print(headline(machine))
+    run = {name: machine.pop(name) for name in ("date", "command")}
+    run |= {"rounds": arguments.rounds, "threads": arguments.threads}
+    result = {"machine": machine, "workloads": {}}
     if arguments.json and arguments.json.exists():  # workloads that are not run anew stay
-        result["workloads"] = json.loads(arguments.json.read_text(encoding="utf-8"))["workloads"]
-    print(headline(result["machine"]))
+        kept = json.loads(arguments.json.read_text(encoding="utf-8"))
+        if kept["machine"] != machine:
+            raise SystemExit(
+                f"{arguments.json} holds the figures of another machine, or of other versions: {kept['machine']}"
+            )
+        result["workloads"] = kept["workloads"]
     for workload in arguments.workloads:
         seconds, losses = compare(WORKLOADS[workload], present, arguments.rounds, arguments.threads)
-        result["workloads"][workload] = tabulate(WORKLOADS[workload], seconds, losses)
+        result["workloads"][workload] = {"run": run, **tabulate(WORKLOADS[workload], seconds, losses)}
         if arguments.json:
             arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

@@ -61,6 +61,7 @@ CASES = [
     (loss.cross_entropy, "", (X, LABELS), {}),
     (loss.squared_error, "", (X, DY), {}),
     (loss.mean_, "", (WIDE.copy(), X.copy(), 1.0), {}),
+    (loss.mean_, "tiny", (make(4), make(4, 10), 1.0), {}),
     (linear.linear, "tiny", (make(4, 2), make(10, 2), make(10)), {}),
     (linear.linear_grad, "tiny", (make(4, 2), make(2, 10)), {}),
     (linear.weight_grad_, "tiny", (make(4, 2), make(4, 10), make(2, 10), False), {}),

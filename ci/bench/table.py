@@ -32,10 +32,13 @@ def section() -> str:
     machine, libraries = cpu["machine"], cpu["machine"]["libraries"]
     versions = ", ".join(f"{name} {libraries[name]}" for name in ("numpy", "numba", "torch", "jax", "scikit-learn"))
     instructions = "with" if "avx512f" in machine["instructions"] else "without"
+    runs = [found["run"] for found in cpu["workloads"].values()]
+    dates = " and ".join(sorted({run["date"] for run in runs}))
+    rounds = " or ".join(str(n) for n in sorted({run["rounds"] for run in runs}))
     head = (
         f"Microseconds of a training step in float32 on {machine['cores']} cores of an {machine['processor']} "
-        f"{instructions} AVX-512, {machine['blas']['core']} kernels of OpenBLAS ({versions}; {machine['date']}), "
-        f"medians of {cpu['rounds']} rounds, from `python ci/bench/bench.py` (`ci/bench/results/cpu.json`). "
+        f"{instructions} AVX-512, {machine['blas']['core']} kernels of OpenBLAS ({versions}; {dates}), "
+        f"medians of {rounds} rounds, from `python ci/bench/bench.py` (`ci/bench/results/cpu.json`). "
         "*Alone* are the step's matrix products with nothing around them."
     )
     overhead = " and ".join(
@@ -90,14 +93,16 @@ def section() -> str:
 def row(name: str, contestants: dict) -> str:
     """One workload."""
     times = {contestant: found["us per step"] for contestant, found in contestants.items()}
-    torch = min(times[one] for one in TORCH if one in times)
-    shown = ("products alone", "anyfw Trainer", "anyfw Trainer, no extras", "JAX jit", "JAX scan")
-    cells = [*(number(times[one]) for one in shown), number(torch), number(times["scikit-learn"])]
+    times["best torch"] = min((times[one] for one in TORCH if one in times), default=None)
+    columns = ("products alone", "anyfw Trainer", "anyfw Trainer, no extras", "JAX jit", "JAX scan")
+    cells = [number(times.get(one)) for one in (*columns, "best torch", "scikit-learn")]
     return f"| {NAMES[name]} | " + " | ".join(cells) + " |"
 
 
-def number(value: float) -> str:
-    """Three digits at least: 8.31, 47.2, 1,234."""
+def number(value: float | None) -> str:
+    """Three digits at least: 8.31, 47.2, 1,234; empty where a peer was left out."""
+    if value is None:
+        return ""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

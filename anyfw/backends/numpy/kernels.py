@@ -79,6 +79,7 @@ def blocked(op: Any) -> Callable[..., None]:
         for block in _blocks(data, *vectors):
             reference(*block, **options)
 
+    variant.__doc__ = blocked.__doc__
     return variant
 
 

@@ -2,11 +2,19 @@
 
 import math
 
+from numpy.lib import introspect
+
 from anyfw.backends.numpy.compiled.jit import covers, elementwise, exp, expm1, sealed, tanh
 from anyfw.ops import activation as ops
 
 _TANH_SCALE = math.sqrt(2.0 / math.pi)
 _TANH_CUBIC = 0.044715
+
+
+def _uses_avx512(function: str) -> bool:
+    # Whether NumPy's function does, on this processor.
+    loops = introspect.opt_func_info(func_name=f"^{function}$").get(function, {})
+    return any("AVX512" in loop["current"] or "V4" in loop["current"] for loop in loops.values())
 
 
 @sealed
@@ -105,7 +113,7 @@ def sigmoid_grad(dx, dy, y):
 
 @sealed
 def tanh_forward(y, x):
-    """As the reference. Measured: 3.2x."""
+    """As the reference, where that is not made with AVX-512. Measured: 3.2x."""
     source, target = x.reshape(x.size), y.reshape(x.size)
     for i in range(x.size):
         target[i] = tanh(source[i])
@@ -206,7 +214,8 @@ VARIANTS = {
     ops.elu_grad: elementwise(ops.elu_grad, lambda dy, y, *_: covers(dy, y), elu_grad, float, float),
     ops.sigmoid: elementwise(ops.sigmoid, covers, sigmoid),
     ops.sigmoid_grad: elementwise(ops.sigmoid_grad, covers, sigmoid_grad),
-    ops.tanh: elementwise(ops.tanh, covers, tanh_forward),
+    # LLVM makes vectors of half the width of AVX-512: NumPy is the quicker there.
+    **({} if _uses_avx512("tanh") else {ops.tanh: elementwise(ops.tanh, covers, tanh_forward)}),
     ops.tanh_grad: elementwise(ops.tanh_grad, covers, tanh_grad),
     ops.silu: elementwise(ops.silu, covers, silu),
     ops.silu_grad: elementwise(ops.silu_grad, covers, silu_grad),

@@ -127,6 +127,7 @@ def elementwise(
             done = accepts(x, *rest) and unseal(compiled, result, x, *rest)
         return result if done else reference(x, *rest)
 
+    variant.__doc__ = compiled.__doc__
     return variant
 
 
@@ -138,17 +139,27 @@ def guarded(op: Any, accepts: Callable[..., bool], compiled: Callable[..., Any])
     def variant(*args: Any) -> Any:
         return compiled(*args) if accepts(*args) else reference(*args)
 
+    variant.__doc__ = compiled.__doc__
     return variant
 
 
+_SAME_BITS = {
+    types.int32: types.float32,
+    types.int64: types.float64,
+    types.float32: types.int32,
+    types.float64: types.int64,
+}
+
+
 @intrinsic
-def _float_of_bits(typing: Any, bits: Any) -> Any:
-    """The float32 with these 32 bits."""
+def _same_bits(typing: Any, value: Any) -> Any:
+    """The float with the bits of an integer, or the integer with those of a float."""
+    kind = _SAME_BITS[value]
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], context.get_value_type(types.float32))
+        return builder.bitcast(args[0], context.get_value_type(kind))
 
-    return types.float32(types.int32), generate
+    return kind(value), generate
 
 
 _LOG2_E = np.float32(1.0 / math.log(2.0))
@@ -169,7 +180,7 @@ def _exp32(x):
     r = held - n * _LN2_HIGH - n * _LN2_LOW
     series = _ONE + r * (_ONE + r * (_HALF + r * (_C3 + r * (_C4 + r * (_C5 + r * (_C6 + r * _C7))))))
     whole = np.int32(n) if x == x else np.int32(0)
-    y = series * _float_of_bits(np.int32((whole + np.int32(127)) << np.int32(23)))
+    y = series * _same_bits(np.int32((whole + np.int32(127)) << np.int32(23)))
     y = _ZERO if x < _LOWEST else y
     return np.float32(np.inf) if x > _HIGHEST else y
 
@@ -189,6 +200,29 @@ def _tanh32(x):
     held = max(x, -_TEN)
     e = _expm1_32(-_TWO * held)
     return -e / (_TWO + e)
+
+
+@inline
+def largest(row):
+    """The largest number of a row that has one; NaN counts as above or below all others, by its sign."""
+    # As integers in the order of the floats: their maximum becomes vector instructions, while that of floats, where
+    # LLVM must mind NaN, stays a chain of comparisons.
+    best = _ordered(_same_bits(row[0]))
+    for i in range(row.size):
+        best = max(best, _ordered(_same_bits(row[i])))
+    return _same_bits(_ordered(best))
+
+
+def _ordered(bits):
+    raise NotImplementedError
+
+
+@overload(_ordered, jit_options=_OPTIONS)
+def _in_the_order_of_floats(bits):
+    # Below zero all bits but the sign are turned round; done twice, nothing has happened.
+    # `kind`, since numba takes whatever it computes of two int32 for an int64.
+    kind, sign, rest = (np.int32, 31, 2**31 - 1) if bits == types.int32 else (np.int64, 63, 2**63 - 1)
+    return lambda bits: kind(bits ^ kind(kind(bits >> kind(sign)) & kind(rest)))
 
 
 def exp(x):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from anyfw.backends.numpy.compiled.jit import covers, elementwise, exp, guarded, kernel, sealed, unseal
+from anyfw.backends.numpy.compiled.jit import covers, elementwise, exp, guarded, kernel, largest, sealed, unseal
 from anyfw.core.arrays import Array
 from anyfw.ops import loss, softmax
 
@@ -17,9 +17,7 @@ def _softmax(y, x, axis):
         return False
     rows, classes = x.shape
     for r in range(rows):
-        top = x[r, 0]
-        for c in range(classes):
-            top = top if top >= x[r, c] else x[r, c]
+        top = largest(x[r])
         total = x.dtype.type(0.0)
         for c in range(classes):
             e = exp(x[r, c] - top)
@@ -52,9 +50,7 @@ def _log_softmax(y, x, axis):
         return False
     rows, classes = x.shape
     for r in range(rows):
-        top = x[r, 0]
-        for c in range(classes):
-            top = top if top >= x[r, c] else x[r, c]
+        top = largest(x[r])
         total = x.dtype.type(0.0)
         for c in range(classes):
             total += exp(x[r, c] - top)
@@ -85,9 +81,7 @@ def _cross_entropy(losses, dy, y, target):
         return False
     one = y.dtype.type(1.0)
     for r in range(rows):
-        top = y[r, 0]
-        for c in range(classes):
-            top = top if top >= y[r, c] else y[r, c]
+        top = largest(y[r])
         total = y.dtype.type(0.0)
         for c in range(classes):
             e = exp(y[r, c] - top)
