@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from anyfw.core import backend
 from anyfw.core.arrays import Array, DType
 from anyfw.core.errors import BackendError, UnknownNameError
+from anyfw.ops.variants import fused, register
 
 
 class Backend(backend.Backend):
@@ -29,6 +30,11 @@ class Backend(backend.Backend):
         if (device or "0") not in known:
             raise UnknownNameError("device of cupy", device, known)
         self._cupy = cupy
+        if fused() != "0":
+            from anyfw.backends.cupy.kernels import variants
+            from anyfw.backends.cupy.kernels.launch import CudaLaunch
+
+            register(cupy.ndarray, variants(CudaLaunch(cupy)))
         self.spec, self.device, self.xp = f"cupy:{device or 0}", cupy.cuda.Device(int(device or 0)), cupy_namespace
 
     @classmethod

@@ -1,0 +1,65 @@
+"""What stands beside a matrix product, which is cuBLAS's: the bias, its gradient, and rows by their numbers."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from anyfw.backends.cupy.kernels.run import Run, Uncovered, cover, dtype_of, empty, expect_vectors
+from anyfw.core.arrays import Array, namespace
+from anyfw.ops import gather as gathering
+from anyfw.ops import linear as ops
+
+
+def linear(run: Run, x: Array, /, weight: Array, bias: Array | None) -> Array:
+    """The product, and one launch for the bias."""
+    y = ops.linear.dispatch(object)(x, weight, None)
+    if bias is None:
+        return y
+    rows, columns = math.prod(y.shape[:-1]), y.shape[-1]
+    try:
+        cover(y, bias)
+        expect_vectors(columns, bias)
+    except Uncovered:
+        y += bias
+    else:
+        run.matrix("add_bias", dtype_of(y), rows, columns, y, bias, rows, columns)
+    return y
+
+
+def weight_grad_(run: Run, dy: Array, /, x: Array, grad: Array, add: bool) -> None:  # noqa: ARG001 - no launch
+    """The first product of a step is written into the gradient itself: no temporary, no copy."""
+    cover(dy, x, grad)
+    if add or dy.ndim != 2 or x.ndim != 2 or dy.shape[1:] + x.shape[1:] != grad.shape or len(dy) != len(x):
+        raise Uncovered
+    namespace(dy).matmul(dy.T, x, out=grad)
+
+
+def bias_grad_(run: Run, dy: Array, /, grad: Array, add: bool) -> None:
+    """One launch, which adds or overwrites."""
+    cover(dy, grad)
+    columns = dy.shape[-1]
+    expect_vectors(columns, grad)
+    if not columns:
+        raise Uncovered
+    run.columns("column_sums", dy, grad, dy, dy.size // columns, columns, int(add))
+
+
+def gather(run: Run, x: Array, /, rows: Array) -> Array:
+    """One launch, for rows of any kind."""
+    word = {4: "gather4", 8: "gather8"}.get(x.dtype.itemsize)
+    fits = str(rows.dtype) == "int64" and rows.ndim == 1 and x.ndim >= 1 and len(x)
+    if word is None or not fits or not (x.flags.c_contiguous and rows.flags.c_contiguous):
+        raise Uncovered
+    y = empty(x, (len(rows), *x.shape[1:]))
+    width = math.prod(x.shape[1:])
+    # A gather moves words and knows no numbers: either compilation has it.
+    run.matrix(word, "float32", len(rows), width, y, x, rows, len(rows), width, len(x))
+    return y
+
+
+VARIANTS: dict[Any, Callable[..., Any]] = {
+    ops.linear: linear,
+    ops.weight_grad_: weight_grad_,
+    ops.bias_grad_: bias_grad_,
+    gathering.gather: gather,
+}

@@ -1,0 +1,156 @@
+"""Updates of flat vectors: one launch each, every number read once and written once; and the sum of squares."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from anyfw.backends.cupy.kernels.run import BLOCK, Run, Uncovered, blocks, cover, cover_alike, dtype_of, empty
+from anyfw.core.arrays import Array, namespace
+from anyfw.ops import update as ops
+
+# Blocks of a sum over a flat vector: enough to keep the device busy, few enough for one block to add up.
+PARTS = 1024
+
+
+def sgd_(
+    run: Run,
+    data: Array,
+    /,
+    grad: Array,
+    buffer: Array | None,
+    *,
+    lr: float,
+    step: int,
+    momentum: float,
+    dampening: float,
+    nesterov: bool,
+    weight_decay: float,
+) -> None:
+    """One launch."""
+    _flat(data, grad, buffer)
+    if buffer is None:
+        run.each("sgd", data, data, grad, data.size, float(lr), float(weight_decay))
+        return
+    numbers = float(lr), float(momentum), 1.0 - dampening, float(weight_decay), float(momentum)
+    run.each("sgd_momentum", data, data, grad, buffer, data.size, *numbers, int(step == 1), int(nesterov))
+
+
+def adam_(
+    run: Run,
+    data: Array,
+    /,
+    grad: Array,
+    exp_avg: Array,
+    exp_avg_sq: Array,
+    max_exp_avg_sq: Array | None,
+    *,
+    lr: float,
+    step: int,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+) -> None:
+    """One launch."""
+    _flat(data, grad, exp_avg, exp_avg_sq, max_exp_avg_sq)
+    beta1, beta2 = betas
+    unbiased = lr / (1.0 - beta1**step), 1.0 / math.sqrt(1.0 - beta2**step)
+    decay = (1.0 - lr * weight_decay, 0.0) if decoupled else (1.0, float(weight_decay))
+    numbers = (*unbiased, float(beta1), float(beta2), _positive(eps, data), *decay)
+    run.each("adam", data, data, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, data.size, *numbers)
+
+
+def rmsprop_(
+    run: Run,
+    data: Array,
+    /,
+    grad: Array,
+    square_avg: Array,
+    grad_avg: Array | None,
+    buffer: Array | None,
+    *,
+    lr: float,
+    alpha: float,
+    eps: float,
+    momentum: float,
+    weight_decay: float,
+) -> None:
+    """One launch."""
+    _flat(data, grad, square_avg, grad_avg, buffer)
+    numbers = float(lr), float(alpha), _positive(eps, data), float(momentum), float(weight_decay)
+    run.each("rmsprop", data, data, grad, square_avg, grad_avg, buffer, data.size, *numbers)
+
+
+def adagrad_(
+    run: Run,
+    data: Array,
+    /,
+    grad: Array,
+    total: Array,
+    *,
+    lr: float,
+    step: int,
+    lr_decay: float,
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """One launch."""
+    _flat(data, grad, total)
+    numbers = lr / (1.0 + (step - 1) * lr_decay), _positive(eps, data), float(weight_decay)
+    run.each("adagrad", data, data, grad, total, data.size, *numbers)
+
+
+def average_(run: Run, average: Array, /, data: Array, *, decay: float) -> None:
+    """One launch."""
+    cover_alike(average, data)
+    run.each("average", average, average, data, data.size, 1.0 - decay)
+
+
+def penalised(run: Run, grad: Array, /, data: Array, l1: float, l2: float) -> Array:
+    """One launch; none where both are 0."""
+    if not l1 and not l2:
+        return grad
+    cover_alike(grad, data)
+    total = empty(grad, grad.shape)
+    run.each("penalised", grad, total, grad, data, grad.size, float(l1), float(l2))
+    return total
+
+
+def square_sum(run: Run, x: Array, /) -> Array:
+    """Two launches: one number for each block, then one for all."""
+    cover(x)
+    grid = min(max(1, blocks(x.size, BLOCK)), PARTS)
+    parts = empty(x, (grid,), dtype=namespace(x).float64)
+    total = empty(x, ())
+    run.launch(dtype_of(x), "square_sums", (grid,), (BLOCK,), parts, x, x.size)
+    run.launch(dtype_of(x), "sum_of_parts", (1,), (BLOCK,), total, parts, grid)
+    return total
+
+
+def clip_(run: Run, x: Array, /, limit: float) -> None:
+    """One launch."""
+    cover(x)
+    run.each("clip", x, x, x.size, float(limit))
+
+
+def _flat(data: Array, *others: Array | None) -> None:
+    cover_alike(data, *others)
+    if data.ndim != 1:
+        raise Uncovered
+
+
+def _positive(eps: float, data: Array) -> float:
+    # As in the references: the padding of a pack would divide zero by zero.
+    return float(eps) or float(namespace(data).finfo(data.dtype).smallest_normal)
+
+
+VARIANTS: dict[Any, Callable[..., Any]] = {
+    ops.sgd_: sgd_,
+    ops.adam_: adam_,
+    ops.rmsprop_: rmsprop_,
+    ops.adagrad_: adagrad_,
+    ops.average_: average_,
+    ops.penalised: penalised,
+    ops.square_sum: square_sum,
+    ops.clip_: clip_,
+}

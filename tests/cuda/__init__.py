@@ -1,0 +1,1 @@
+"""CUDA kernels run on the CPU: see `player.py`."""

@@ -1,0 +1,231 @@
+"""CUDA kernels without a GPU: what NVRTC says of them, and what they compute when their threads are played on the CPU.
+
+`test_variants.py` compares every kernel with its reference; here are larger sizes, planted errors, and a training run.
+"""
+
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from anyfw import Trainer, losses, nn, optim
+from anyfw.backends.cupy.kernels import launch, variants
+from anyfw.ops import activation, gather, linear, loss, normalize, softmax, update
+from tests.cuda import nvrtc
+from tests.cuda.player import COMPILER, Player
+
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
+
+
+@pytest.fixture(scope="module")
+def player(tmp_path_factory):
+    return Player(tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("architecture", ["compute_80", "compute_90"])
+def test_nvrtc_compiles_all_kernels_without_a_word(architecture, dtype):
+    library = nvrtc.library()
+    if library is None:
+        pytest.skip("nvidia-cuda-nvrtc-cu12 is not installed")
+    ptx = nvrtc.compile_text(library, launch.source(dtype), (*launch.OPTIONS, f"--gpu-architecture={architecture}"))
+    entries = set(re.findall(r"\.entry (\w+)", ptx))
+    assert {"relu", "cross_entropy", "layer_norm", "adam", "gather8", "sum_of_parts"} <= entries
+    # Launches name their kernels in strings: each of them is there.
+    named = {name for text in _launchers() for name in re.findall(r'"(\w+)"', text)}
+    assert entries <= named, entries - named
+
+
+def _launchers():
+    from anyfw.backends.cupy import kernels
+
+    return [path.read_text(encoding="utf-8") for folder in kernels.__path__ for path in _python_files(folder)]
+
+
+def _python_files(folder):
+    from pathlib import Path
+
+    return Path(folder).glob("*.py")
+
+
+def numbers(*shape, dtype="float32"):
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(dtype)
+
+
+X, DY, WEIGHT = numbers(300, 1030), numbers(301, 1030)[1:], numbers(1030)
+COLUMN = np.abs(numbers(300, 1)) + 0.5
+# More rows than a block has, columns that are no whole number of warps, vectors longer than one sum's blocks take in
+# one turn; and one row, one column, nothing.
+CALLS = [
+    (softmax.softmax, (X, -1)),
+    (softmax.log_softmax_grad, (DY, X / 9, 1)),
+    (loss.cross_entropy, (X, np.arange(300) * 7 % 1030)),
+    (loss.cross_entropy, (X[:1], np.asarray([1029]))),
+    (loss.mean_, (numbers(1031), numbers(1031, 3), 7.0)),
+    (loss.mean_, (numbers(0), numbers(0, 3), 7.0)),
+    (normalize.layer_norm, (X, WEIGHT, WEIGHT, 1e-5)),
+    (normalize.layer_norm_grad, (DY, X, WEIGHT, COLUMN, COLUMN)),
+    (normalize.rms_norm_grad, (DY, X, WEIGHT, COLUMN)),
+    (normalize.batch_norm, (X, WEIGHT, None, 1e-5)),
+    (normalize.batch_norm_grad, (DY, X, WEIGHT, WEIGHT, np.abs(WEIGHT))),
+    (normalize.batch_norm, (X[:1], None, WEIGHT, 1e-5)),
+    (linear.linear, (X, numbers(33, 1030), numbers(33))),
+    (linear.bias_grad_, (X, WEIGHT.copy(), True)),
+    (linear.bias_grad_, (X[:1], WEIGHT.copy(), False)),
+    (linear.bias_grad_, (X[:0], WEIGHT.copy(), False)),
+    (gather.gather, (X, np.arange(299, -1, -7))),
+    (gather.gather, (np.arange(300), np.asarray([299, 0, 17]))),
+    (gather.gather, (X, np.asarray([], dtype=np.int64))),
+    (activation.gelu, (X[:, :1].copy(),)),
+    (update.square_sum, (numbers(700_001),)),
+    (update.square_sum, (numbers(0),)),
+]
+
+
+@needs_compiler
+@pytest.mark.parametrize("i", range(len(CALLS)), ids=[f"{op.__name__}-{i}" for i, (op, _) in enumerate(CALLS)])
+def test_a_kernel_equals_its_reference_at_odd_and_large_sizes(player, i):
+    op, arguments = CALLS[i]
+    given = [[a.copy() if isinstance(a, np.ndarray) else a for a in arguments] for _ in range(2)]
+    before = len(player.launched)
+    found, expected = variants(player)[op](*given[0]), op.dispatch(object)(*given[1])
+    empty = any(isinstance(a, np.ndarray) and a.size == 0 for a in arguments)
+    assert empty or len(player.launched) > before, "the reference ran"
+    # Sums of a thousand float32 numbers in another order.
+    for a, b in zip(_arrays(found, given[0]), _arrays(expected, given[1]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5 * max(1.0, float(np.abs(b).max(initial=0))))
+
+
+def _arrays(*values):
+    for value in values:
+        if isinstance(value, tuple | list):
+            yield from _arrays(*value)
+        elif isinstance(value, np.ndarray | np.generic):
+            yield value
+
+
+@needs_compiler
+def test_a_label_out_of_range_gives_nan_and_reads_nothing(player):
+    losses_, _ = variants(player)[loss.cross_entropy](numbers(3, 4), np.asarray([0, 4, -1]))
+    assert np.isnan(losses_).tolist() == [False, True, True]
+
+
+FEW = numbers(9, 10)
+PLANTED = {
+    "one element too many": ("if (i < n)", "if (i <= n)", activation.relu, (numbers(300),), "past the end"),
+    "one row too many": (
+        "if (r >= rows) return;",
+        "if (r > rows) return;",
+        softmax.softmax,
+        (X[:9], -1),
+        "past the end",
+    ),
+    "half a warp": ("step = WARP / 2", "step = WARP / 4", softmax.softmax, (X[:9], -1), "differs"),
+    "the first column left out": (
+        "c = threadIdx.x;",
+        "c = threadIdx.x + 1;",
+        softmax.softmax_grad,
+        (X, DY, -1),
+        "differs",
+    ),
+    "a barrier for some": (
+        "  real total = tile[0][threadIdx.x];\n  __syncthreads();",
+        "  real total = tile[0][threadIdx.x];\n  if (threadIdx.y) __syncthreads();",
+        linear.bias_grad_,
+        (X, WEIGHT.copy(), False),
+        "never reach",
+    ),
+    "no barrier": (
+        "    if (threadIdx.y < step) tile",
+        "    if (threadIdx.y < step && threadIdx.y != 1) tile",
+        linear.bias_grad_,
+        (X, WEIGHT.copy(), False),
+        "differs",
+    ),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("planted", PLANTED)
+def test_a_planted_error_is_caught(planted, tmp_path):
+    right, wrong, op, arguments, complaint = PLANTED[planted]
+
+    def change(text):
+        assert right in text
+        return text.replace(right, wrong)
+
+    given = [[a.copy() if isinstance(a, np.ndarray) else a for a in arguments] for _ in range(2)]
+    expected = op.dispatch(object)(*given[1])
+    kernel = variants(Player(tmp_path, change))[op]
+    if complaint == "differs":
+        found = kernel(*given[0])
+        pairs = zip(_arrays(found, given[0]), _arrays(expected, given[1]), strict=True)
+        assert not all(np.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in pairs)
+    else:
+        with pytest.raises(AssertionError, match=complaint):
+            kernel(*given[0])
+
+
+@pytest.fixture
+def on_played_kernels(player):
+    # NumPy's arrays are served by the CUDA kernels for a while, so that whole nets train on them.
+    made = dict(variants(player))
+    # In one op for both, NumPy's compiled kernel would not come by these.
+    made[linear.parameter_grads_] = linear.parameter_grads_.dispatch(object)
+    before = {op: op.dispatch(np.ndarray) for op in made}
+    for op, variant in made.items():
+        op.register(np.ndarray, variant)
+    yield player
+    for op, variant in before.items():
+        op.register(np.ndarray, variant)
+
+
+def _train(net, loss_, target, **options):
+    x = np.random.default_rng(0).standard_normal((96, 12))
+    trainer = Trainer(net, loss_, optim.AdamW(net.parameters(), lr=1e-2), backend="numpy", progress=False, **options)
+    return trainer.fit((x, target), epochs=2, batch_size=40)["loss"]
+
+
+def _net():
+    return nn.Sequential(
+        nn.Linear(12, 33), nn.ReLU(), nn.LayerNorm(33), nn.Linear(33, 20), nn.GELU(), nn.Dropout(0.2),
+        nn.Linear(20, 16, bias=False), nn.BatchNorm1d(16), nn.SiLU(), nn.RMSNorm(16), nn.Linear(16, 4),
+    )  # fmt: skip
+
+
+@needs_compiler
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
+def test_a_net_trains_on_the_kernels_as_on_numpy(request, dtype, tolerance):
+    target = np.arange(96) * 5 % 4
+    expected = _train(_net(), losses.CrossEntropyLoss(), target, dtype=dtype, clip_norm=1.0, metrics=["accuracy"])
+    player = request.getfixturevalue("on_played_kernels")
+    before = len(player.launched)
+    found = _train(_net(), losses.CrossEntropyLoss(), target, dtype=dtype, clip_norm=1.0, metrics=["accuracy"])
+    assert len(player.launched) - before > 6 * 20
+    np.testing.assert_allclose(found, expected, rtol=tolerance)
+
+
+@needs_compiler
+def test_the_launches_of_a_step_are_as_documented(on_played_kernels):
+    net = nn.Sequential(nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 7), nn.ReLU(), nn.Linear(7, 4)).to("numpy", "float32")
+    criterion, optimizer = losses.CrossEntropyLoss(), optim.Adam(net.parameters())
+    x, y, rows = numbers(50, 12), np.arange(50) % 4, np.arange(40)
+    for _ in range(2):
+        on_played_kernels.launched.clear()
+        _, dy = criterion(net.forward(gather.gather(x, rows), train=True), gather.gather(y, rows))
+        net.accumulate(dy)
+        optimizer.step()
+        optimizer.zero_grad()
+    # Three layers and two activations: see anyfw/backends/cupy/kernels/__init__.py.
+    assert Counter(on_played_kernels.launched) == {
+        "gather4": 1,
+        "gather8": 1,
+        "add_bias": 3,
+        "relu": 2,
+        "cross_entropy": 1,
+        "mean": 1,
+        "column_sums": 3,
+        "relu_grad": 2,
+        "adam": 1,
+    }
