@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from anyfw import Trainer, losses, nn, optim
+from anyfw.backends import cupy as cupy_backend
 from anyfw.backends.cupy.kernels import launch, variants
 from anyfw.ops import activation, gather, linear, loss, normalize, softmax, update
 from tests.cuda import nvrtc
@@ -229,3 +230,56 @@ def test_the_launches_of_a_step_are_as_documented(on_played_kernels):
         "relu_grad": 2,
         "adam": 1,
     }
+
+
+BROKEN = [
+    (["cupy-cuda12x"], "cudaErrorInsufficientDriver: CUDA driver version is insufficient", "nvidia-smi shows"),
+    (["cupy-cuda13x"], "cudaErrorInsufficientDriver: CUDA driver version is insufficient", "uninstall -y cupy-cuda13x"),
+    (["cupy-cuda12x"], "cudaErrorNoDevice: no CUDA-capable device is detected", "install the NVIDIA driver"),
+    (["cupy-cuda12x"], "libcuda.so.1: cannot open shared object file", "install the NVIDIA driver"),
+    (
+        ["cupy-cuda12x"],
+        "libcublas.so.12: cannot open shared object file",
+        "libraries are missing: pip install 'anyfw[cuda12]'",
+    ),
+    (["cupy-cuda13x"], "libnvrtc.so.13: cannot open shared object file", "pip install 'anyfw[cuda13]'"),
+    (
+        ["cupy-cuda13x"],
+        'catastrophic error: cannot open source file "cuda_fp16.h"',
+        "headers are missing: pip install 'anyfw[cuda13]'",
+    ),
+    (["cupy-cuda12x", "cupy-cuda13x"], "anything", "pip uninstall -y cupy-cuda12x cupy-cuda13x"),
+    ([], "No module named 'cupy'", "pip install 'anyfw[cuda12]'"),
+]
+
+
+@pytest.mark.parametrize(("wheels", "error", "advice"), BROKEN, ids=[f"{row[1][:24]}-{len(row[0])}" for row in BROKEN])
+def test_each_broken_installation_has_its_fix_in_one_line(wheels, error, advice, monkeypatch):
+    monkeypatch.setattr(cupy_backend, "_wheels", lambda: wheels)
+    found = cupy_backend.Backend.advice(RuntimeError(error))
+    assert advice in found
+    assert "\n" not in found
+
+
+def test_cupy_has_what_is_called():
+    # CuPy can be imported without a driver; what is called of it cannot be run.
+    cupy = pytest.importorskip("cupy")
+    signature = cupy.RawModule.__doc__.splitlines()[0]
+    assert "code" in signature
+    assert "options" in signature
+    assert "out" in cupy.matmul.__doc__.splitlines()[0]
+    for path in (
+        "RawModule.get_function",
+        "asarray",
+        "asnumpy",
+        "get_default_memory_pool",
+        "cuda.Device.synchronize",
+        "cuda.Device.use",
+        "cuda.MemoryPool.free_bytes",
+        "cuda.runtime.getDeviceCount",
+        "cuda.runtime.memGetInfo",
+    ):
+        found = cupy
+        for name in path.split("."):
+            found = getattr(found, name)
+        assert callable(found), path

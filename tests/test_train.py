@@ -9,7 +9,7 @@ import pytest
 from conftest import open_backend
 
 from anyfw import AnyfwError, Trainer, data, losses, metrics, nn, optim
-from anyfw.core.errors import ConfigError, DataError, NonFiniteError, OutputError, ShapeError
+from anyfw.core.errors import ConfigError, DataError, NonFiniteError, OutOfMemoryError, OutputError, ShapeError
 from anyfw.train import AverageWeights, Callback, EarlyStopping
 
 ROWS = 96
@@ -622,3 +622,29 @@ def test_noisy_curve_is_fitted():
     coach = Trainer(net, losses.MSELoss(), optim.Adam(net.parameters(), lr=1e-2), metrics=["r2"], progress=False)
     coach.fit((x.reshape(-1, 1), y.reshape(-1, 1)), epochs=60, batch_size=32)
     assert coach.history["r2"][-1] > 0.8
+
+
+class TooLarge(nn.Tanh):
+    """Does not fit beyond 20 rows."""
+
+    def forward(self, x, /, *, train=False):
+        if train and len(x) > 20:
+            raise MemoryError
+        return super().forward(x, train=train)
+
+
+def test_a_step_that_does_not_fit_says_what_is_large_and_what_to_do():
+    net = nn.Sequential(nn.Linear(3, 50_000), nn.ReLU(), TooLarge(), nn.Linear(50_000, 2))
+    trainer = Trainer(net, losses.CrossEntropyLoss(), optim.Adam(net.parameters()), backend="numpy", progress=False)
+    x, y = np.zeros((60, 3)), np.arange(60) % 2
+    trainer.fit((x, y), epochs=1, batch_size=20)
+    with pytest.raises(OutOfMemoryError, match=r"numpy.* at batch_size 30") as caught:
+        trainer.fit((x, y), epochs=1, batch_size=30)
+    assert isinstance(caught.value, MemoryError)
+    # 300,002 parameters, two moments of Adam, and what a layer keeps of 30 rows; the layer itself kept nothing yet.
+    message = str(caught.value)
+    assert "Largest so far: saved by ReLU 'net.1' 6.0 MB, optimizer state 2.4 MB, parameters 1.2 MB" in message
+    for words in ("batch_size below 30", "accumulate=2", "on_device=False"):
+        assert words in message
+    # Nothing is left over: it goes on with smaller batches.
+    trainer.fit((x, y), epochs=1, batch_size=15)

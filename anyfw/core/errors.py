@@ -50,6 +50,10 @@ class NonFiniteError(AnyfwError, RuntimeError):
     """The loss became NaN or infinite; the message names epoch and batch."""
 
 
+class OutOfMemoryError(AnyfwError, MemoryError):
+    """A training step that does not fit into memory; the message names the largest consumers and the way out."""
+
+
 class FileFormatError(AnyfwError, ValueError):
     """A file that is truncated, corrupt, of another kind, or of a newer format."""
 

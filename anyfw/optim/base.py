@@ -228,6 +228,10 @@ class Optimizer(ABC):
             "state": self._store.state_dict(),
         }
 
+    def state_arrays(self) -> list[Array]:
+        """The state's arrays themselves, flat, where they are."""
+        return [values for own in self._store.arrays().values() for values in own.values()]
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave; nothing is changed where it does not fit.
 

@@ -21,6 +21,7 @@ from anyfw.optim import clip_norm_, clip_value_
 from anyfw.train.callbacks import Callback, Row
 from anyfw.train.feed import Batch, Feed
 from anyfw.train.interrupt import Interrupt
+from anyfw.train.memory import out_of_memory
 
 if TYPE_CHECKING:
     from anyfw.train.trainer import Trainer
@@ -125,7 +126,10 @@ class Loop:
         pending = order[plan.batch :][: (self.last_step - trainer.step) * trainer.accumulate]
         moved, sizes = self.feed.batches(pending), [len(rows) for rows in pending]
         for start in range(0, len(pending), trainer.accumulate):
-            self._step(moved, sizes[start : start + trainer.accumulate])
+            try:
+                self._step(moved, sizes[start : start + trainer.accumulate])
+            except MemoryError as error:
+                raise out_of_memory(trainer, self.feed) from error
             for listener in self.step_listeners:
                 listener.on_step(trainer)
             if interrupt.requested:

@@ -3,6 +3,8 @@
 This module has never run on a GPU yet: its names and signatures are checked against CuPy without a driver.
 """
 
+from importlib.metadata import distributions
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,12 @@ from anyfw.core import backend
 from anyfw.core.arrays import Array, DType
 from anyfw.core.errors import BackendError, UnknownNameError
 from anyfw.ops.variants import fused, register
+
+
+def _wheels() -> list[str]:
+    # All packages that bring a module `cupy`.
+    names = {str(found.metadata["Name"]).lower() for found in distributions()}
+    return sorted(name for name in names if name == "cupy" or name.startswith(("cupy-cuda", "cupy-rocm")))
 
 
 class Backend(backend.Backend):
@@ -53,14 +61,28 @@ class Backend(backend.Backend):
 
     @classmethod
     def advice(cls, error: Exception) -> str:
-        """The fix by what the error says: no driver, or a driver too old, or a missing CUDA library."""
+        """The one-line fix, by the CuPy that is installed and by what the error says.
+
+        Told apart: two CuPys, no driver, a driver older than CuPy's CUDA, no headers, no cuBLAS or another library.
+        """
+        wheels = _wheels()
+        if len(wheels) > 1:
+            return f"{' and '.join(wheels)} overwrite each other: pip uninstall -y {' '.join(wheels)}; then {cls.fix}"
+        # The major version that this CuPy was built for is the one whose libraries it looks for.
+        extra = "cuda13" if wheels == ["cupy-cuda13x"] else "cuda12"
         text = str(error).lower()
         if "insufficient" in text:
-            return "no NVIDIA driver, or one older than this CuPy's CUDA: nvidia-smi shows the driver's CUDA; update it"
-        if "no cuda-capable device" in text or "no cuda device" in text or "libcuda" in text:
+            other = f", or take the other CuPy: pip uninstall -y {wheels[0]}; {cls.fix}" if wheels else ""
+            return (
+                "no NVIDIA driver, or one older than this CuPy's CUDA: nvidia-smi shows the driver's CUDA; update it"
+                + other
+            )
+        if "no cuda-capable device" in text or "no cuda device" in text or "libcuda.so" in text:
             return "install the NVIDIA driver (nvidia-smi must work), or set ANYFW_BACKEND=numpy"
-        if "cublas" in text or "nvrtc" in text or "cannot open shared object" in text or "headers" in text:
-            return "CUDA libraries are missing: pip install 'anyfw[cuda12]' brings them with CuPy"
+        if "header" in text or "cannot open source file" in text or ".h:" in text:
+            return f"CUDA's headers are missing: pip install 'anyfw[{extra}]' brings them with CuPy"
+        if "cublas" in text or "nvrtc" in text or "cannot open shared object" in text:
+            return f"CUDA's libraries are missing: pip install 'anyfw[{extra}]' brings them with CuPy"
         return cls.fix
 
     def owns(self, x: object) -> bool:
