@@ -261,6 +261,31 @@ def test_each_broken_installation_has_its_fix_in_one_line(wheels, error, advice,
     assert "\n" not in found
 
 
+FRAMED = """
+================================================================
+Failed to import CuPy.
+
+If you installed CuPy via wheels (cupy-cudaXXX), make sure that the package matches with the version of CUDA.
+
+Original error:
+  ImportError: libcublas.so.12: cannot open shared object file: No such file or directory
+================================================================
+"""
+
+
+def test_the_cause_is_told_of_an_import_that_failed(monkeypatch):
+    def fail():
+        raise ImportError(FRAMED)
+
+    monkeypatch.setattr("anyfw.core.backend.find_spec", lambda name: name)
+    monkeypatch.setattr(cupy_backend.Backend, "version", fail)
+    monkeypatch.setattr(cupy_backend, "_wheels", lambda: ["cupy-cuda12x"])
+    found = cupy_backend.Backend.diagnose()
+    assert found.problem == "ImportError: libcublas.so.12: cannot open shared object file: No such file or directory"
+    assert found.fix is not None
+    assert "pip install 'anyfw[cuda12]'" in found.fix
+
+
 def test_cupy_has_what_is_called():
     # CuPy can be imported without a driver; what is called of it cannot be run.
     cupy = pytest.importorskip("cupy")

@@ -314,5 +314,8 @@ def _auto() -> tuple[Backend, str]:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if any(map(str.isalnum, line))]
+    # CuPy frames what it has to say with rules and advice, and names the cause at the end.
+    if "Original error:" in lines[:-1]:
+        return lines[lines.index("Original error:") + 1]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
