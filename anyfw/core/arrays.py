@@ -1,5 +1,7 @@
 """What an array is here: anything that follows the Python Array API standard, and how to find its functions."""
 
+from collections.abc import Iterator
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -53,6 +55,21 @@ def is_integer(x: Array, /) -> bool:
         return _DTYPES[type(x), x.dtype][2]
     except (AttributeError, KeyError):
         return _dtype(x)[2]
+
+
+def nbytes(x: Array, /) -> int:
+    """How much memory the elements of x take."""
+    elements: int = prod(x.shape)
+    return elements * np.dtype(dtype_name(x)).itemsize
+
+
+def arrays_in(values: object, /) -> Iterator[Array]:
+    """The arrays in nested lists and tuples."""
+    if isinstance(values, list | tuple):
+        for value in values:
+            yield from arrays_in(value)
+    elif hasattr(values, "shape") and hasattr(values, "dtype"):
+        yield values
 
 
 def _dtype(x: Array) -> tuple[str, bool, bool]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfw import losses, nn, optim
-from anyfw.core.arrays import Array, dtype_name
+from anyfw.core.arrays import Array, arrays_in, nbytes
 from anyfw.core.backend import Backend, backend_class, get_backend
 from anyfw.core.errors import ConfigError
 from anyfw.core.layer import Layer
@@ -259,26 +259,13 @@ def _layers(net: Layer, loss: Loss, optimizer: Optimizer, x: Array, y: Array, se
 
 def _memory(net: Layer, optimizer: Optimizer, x: Array, y: Array) -> int:
     net.forward(x, train=True)
-    kept: dict[int, int] = {id(array): _bytes(array) for array in (x, y)}
+    kept: dict[int, int] = {id(array): nbytes(array) for array in (x, y)}
     for _, layer in net.named_layers():
-        for array in _arrays_in(layer._saved):
-            kept[id(array)] = _bytes(array)
+        for array in arrays_in(layer._saved):
+            kept[id(array)] = nbytes(array)
     net.zero_grad()
-    state = sum(int(array.nbytes) for array in optimizer.state_dict()["state"].values())
-    return sum(kept.values()) + state + 2 * sum(_bytes(parameter.data) for parameter in net.parameters())
-
-
-def _arrays_in(values: object) -> Iterable[Array]:
-    if isinstance(values, list | tuple):
-        for value in values:
-            yield from _arrays_in(value)
-    elif hasattr(values, "shape") and hasattr(values, "dtype"):
-        yield values
-
-
-def _bytes(x: Array) -> int:
-    size: int = math.prod(x.shape)
-    return size * np.dtype(dtype_name(x)).itemsize
+    state = sum(map(nbytes, optimizer.state_arrays()))
+    return sum(kept.values()) + state + 2 * sum(nbytes(parameter.data) for parameter in net.parameters())
 
 
 def _name(net: Layer) -> str:

@@ -1,12 +1,9 @@
 """What a training step that did not fit was made of."""
 
-import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from anyfw.core.arrays import Array, dtype_name
+from anyfw.core.arrays import arrays_in, nbytes
 from anyfw.core.errors import OutOfMemoryError
 from anyfw.train.feed import Feed, Resident
 
@@ -38,26 +35,13 @@ def out_of_memory(trainer: "Trainer", feed: Feed) -> OutOfMemoryError:
 
 def _held(trainer: "Trainer", feed: Feed) -> Iterator[tuple[str, int]]:
     parameters = list(trainer.net.parameters())
-    yield "parameters", sum(_bytes(parameter.data) for parameter in parameters)
-    yield "gradients", sum(_bytes(parameter.data) for parameter in parameters if parameter.trainable)
-    yield "optimizer state", sum(map(_bytes, trainer.optimizer.state_arrays()))
+    yield "parameters", sum(nbytes(parameter.data) for parameter in parameters)
+    yield "gradients", sum(nbytes(parameter.data) for parameter in parameters if parameter.trainable)
+    yield "optimizer state", sum(map(nbytes, trainer.optimizer.state_arrays()))
     if isinstance(feed, Resident):
-        yield "data", sum(_bytes(column) for column in feed.columns)
+        yield "data", sum(nbytes(column) for column in feed.columns)
     counted: set[int] = set()
     for _, layer in trainer.net.named_layers():
-        new = {id(array): _bytes(array) for array in _arrays_in(layer._saved) if id(array) not in counted}
+        new = {id(array): nbytes(array) for array in arrays_in(layer._saved) if id(array) not in counted}
         counted |= new.keys()
         yield f"saved by {layer.who}", sum(new.values())
-
-
-def _arrays_in(values: Any) -> Iterator[Array]:
-    if isinstance(values, list | tuple):
-        for value in values:
-            yield from _arrays_in(value)
-    elif hasattr(values, "shape") and hasattr(values, "dtype"):
-        yield values
-
-
-def _bytes(x: Array) -> int:
-    size: int = math.prod(x.shape)
-    return size * np.dtype(dtype_name(x)).itemsize

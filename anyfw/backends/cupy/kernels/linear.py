@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from anyfw.backends.cupy.kernels.run import Run, Uncovered, cover, dtype_of, empty, expect_vectors
-from anyfw.core.arrays import Array, namespace
+from anyfw.backends.cupy.kernels.run import Run, Uncovered, cover, empty, expect_vectors
+from anyfw.core.arrays import Array, dtype_name, namespace
 from anyfw.ops import gather as gathering
 from anyfw.ops import linear as ops
 
@@ -22,7 +22,7 @@ def linear(run: Run, x: Array, /, weight: Array, bias: Array | None) -> Array:
     except Uncovered:
         y += bias
     else:
-        run.matrix("add_bias", dtype_of(y), rows, columns, y, bias, rows, columns)
+        run.matrix("add_bias", dtype_name(y), rows, columns, y, bias, rows, columns)
     return y
 
 
@@ -47,7 +47,7 @@ def bias_grad_(run: Run, dy: Array, /, grad: Array, add: bool) -> None:
 def gather(run: Run, x: Array, /, rows: Array) -> Array:
     """One launch, for rows of any kind."""
     word = {4: "gather4", 8: "gather8"}.get(x.dtype.itemsize)
-    fits = str(rows.dtype) == "int64" and rows.ndim == 1 and x.ndim >= 1 and len(x)
+    fits = dtype_name(rows) == "int64" and rows.ndim == 1 and x.ndim >= 1 and len(x)
     if word is None or not fits or not (x.flags.c_contiguous and rows.flags.c_contiguous):
         raise Uncovered
     y = empty(x, (len(rows), *x.shape[1:]))

@@ -8,12 +8,11 @@ from anyfw.backends.cupy.kernels.run import (
     Uncovered,
     cover,
     cover_alike,
-    dtype_of,
     empty,
     expect_matrix,
     expect_vectors,
 )
-from anyfw.core.arrays import Array
+from anyfw.core.arrays import Array, dtype_name
 from anyfw.ops import normalize
 
 
@@ -87,7 +86,7 @@ def batch_norm_inference(
     expect_vectors(columns, weight, bias, mean, variance)
     y = empty(x, x.shape)
     arguments = (y, x, weight, bias, mean, variance, rows, columns, float(eps))
-    run.matrix("batch_norm_inference", dtype_of(x), rows, columns, *arguments)
+    run.matrix("batch_norm_inference", dtype_name(x), rows, columns, *arguments)
     return y
 
 

@@ -10,11 +10,10 @@ from anyfw.backends.cupy.kernels.run import (
     blocks,
     cover,
     cover_alike,
-    dtype_of,
     empty,
     expect_matrix,
 )
-from anyfw.core.arrays import Array
+from anyfw.core.arrays import Array, dtype_name
 from anyfw.ops import loss, softmax
 
 
@@ -50,7 +49,7 @@ def cross_entropy(run: Run, y: Array, /, target: Array) -> tuple[Array, Array]:
     """One launch: losses and gradient."""
     cover(y)
     rows, columns = expect_matrix(y)
-    if str(target.dtype) != "int64" or target.shape != (rows,) or not target.flags.c_contiguous:
+    if dtype_name(target) != "int64" or target.shape != (rows,) or not target.flags.c_contiguous:
         raise Uncovered
     losses, dy = empty(y, (rows,)), empty(y, y.shape)
     run.rows("cross_entropy", y, losses, dy, y, target, rows, columns)
@@ -71,7 +70,7 @@ def mean_(run: Run, losses: Array, /, dy: Array, count: float) -> Array:
     mean = empty(losses, ())
     grid = 1 + blocks(dy.size, BLOCK)
     arguments = (mean, losses, dy, losses.size, dy.size, float(count))
-    run.launch(dtype_of(losses), "mean", (grid,), (BLOCK,), *arguments)
+    run.launch(dtype_name(losses), "mean", (grid,), (BLOCK,), *arguments)
     return mean
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from anyfw.core.arrays import Array, DType, namespace
+from anyfw.core.arrays import Array, DType, dtype_name, namespace
 
 # Threads of a block, as `source/common.cu` has them: for elements; for rows, a warp each; for columns, so many each.
 BLOCK = 256
@@ -40,15 +40,15 @@ class Run:
     def each(self, name: str, like: Array, *arguments: Any) -> None:
         """One thread for each element."""
         if like.size:
-            self.launch(dtype_of(like), name, (blocks(like.size, BLOCK),), (BLOCK,), *arguments)
+            self.launch(dtype_name(like), name, (blocks(like.size, BLOCK),), (BLOCK,), *arguments)
 
     def rows(self, name: str, like: Array, *arguments: Any) -> None:
         """One warp for each row."""
-        self.launch(dtype_of(like), name, (blocks(len(like), ROWS),), (WARP, ROWS), *arguments)
+        self.launch(dtype_name(like), name, (blocks(len(like), ROWS),), (WARP, ROWS), *arguments)
 
     def columns(self, name: str, like: Array, *arguments: Any) -> None:
         """One block for 32 columns, from their first row to their last."""
-        self.launch(dtype_of(like), name, (blocks(like.shape[-1], WARP),), (WARP, TALL), *arguments)
+        self.launch(dtype_name(like), name, (blocks(like.shape[-1], WARP),), (WARP, TALL), *arguments)
 
     def matrix(self, name: str, dtype: str, rows: int, columns: int, *arguments: Any) -> None:
         """One thread for each element, which knows its row and its column."""
@@ -62,11 +62,6 @@ def blocks(n: int, size: int) -> int:
     return -(-n // size)
 
 
-def dtype_of(x: Array) -> str:
-    """Its dtype, by name."""
-    return str(x.dtype)
-
-
 def empty(like: Array, shape: tuple[int, ...], dtype: DType | None = None) -> Array:
     """A new array beside another."""
     return namespace(like).empty(shape, dtype=like.dtype if dtype is None else dtype)
@@ -75,7 +70,7 @@ def empty(like: Array, shape: tuple[int, ...], dtype: DType | None = None) -> Ar
 def cover(x: Array, *others: Array | None) -> None:
     """Refuse what is not contiguous, not all float32 or not all float64."""
     dtype = x.dtype
-    if dtype_of(x) not in ("float32", "float64") or not x.flags.c_contiguous:
+    if dtype_name(x) not in ("float32", "float64") or not x.flags.c_contiguous:
         raise Uncovered
     for other in others:
         if other is not None and (other.dtype != dtype or not other.flags.c_contiguous):

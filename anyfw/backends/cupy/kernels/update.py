@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from anyfw.backends.cupy.kernels.run import BLOCK, Run, Uncovered, blocks, cover, cover_alike, dtype_of, empty
-from anyfw.core.arrays import Array, namespace
+from anyfw.backends.cupy.kernels.run import BLOCK, Run, Uncovered, blocks, cover, cover_alike, empty
+from anyfw.core.arrays import Array, dtype_name, namespace
 from anyfw.ops import update as ops
 
 # Blocks of a sum over a flat vector: enough to keep the device busy, few enough for one block to add up.
@@ -122,8 +122,8 @@ def square_sum(run: Run, x: Array, /) -> Array:
     grid = min(max(1, blocks(x.size, BLOCK)), PARTS)
     parts = empty(x, (grid,), dtype=namespace(x).float64)
     total = empty(x, ())
-    run.launch(dtype_of(x), "square_sums", (grid,), (BLOCK,), parts, x, x.size)
-    run.launch(dtype_of(x), "sum_of_parts", (1,), (BLOCK,), total, parts, grid)
+    run.launch(dtype_name(x), "square_sums", (grid,), (BLOCK,), parts, x, x.size)
+    run.launch(dtype_name(x), "sum_of_parts", (1,), (BLOCK,), total, parts, grid)
     return total
 
 
