@@ -170,6 +170,8 @@ ROWS: list[tuple[Any, Any, Callable[..., tuple[Any, ...]], tuple[dict[str, Any],
     ),
     (update.average_, ((5,), (150_000,)), gradient(), ({"decay": 0.9},)),
     (update.square_sum, ((5,), (150_000,)), elementwise(), ({},)),
+    (update.scale_to_norm_, ((5,), (150_000,)), lambda m, s: (m(*s), np.abs(m(1)).reshape(()), 0.01), ({},)),
+    (update.scale_to_norm_, ((5,), (150_000,)), lambda m, s: (m(*s), np.abs(m(1)).reshape(()), 1e9), ({},)),
     (update.clip_, ((5,), (150_000,)), elementwise(0.5), ({},)),
 ]
 CASES = [

@@ -174,6 +174,12 @@ def square_sum(x: Array, /) -> Array:
 
 
 @op
+def scale_to_norm_(x: Array, /, norm: Array, limit: float) -> None:
+    """Multiply x by min(1, limit / (norm + 1e-6)), with the norm of all that is scaled, a 0-d array."""
+    x *= namespace(x).minimum(limit / (norm + 1e-6), 1.0)
+
+
+@op
 def clip_(x: Array, /, limit: float) -> None:
     """Confine x to [-limit, limit]."""
     xp = namespace(x)

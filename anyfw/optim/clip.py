@@ -27,11 +27,11 @@ def clip_norm_(parameters: Iterable[Parameter], max_norm: float) -> Array:
     total = ops.square_sum(gradients[0])
     for grad in gradients[1:]:
         total = total + ops.square_sum(grad)
-    norm = xp.sqrt(xp.asarray(total))
-    scale = xp.minimum(float(max_norm) / (norm + 1e-6), 1.0)
+    # As an array: NumPy makes a number of what has no axes.
+    norm = xp.asarray(xp.sqrt(xp.asarray(total)))
     for grad in gradients:
-        grad *= scale
-    return xp.asarray(norm)
+        ops.scale_to_norm_(grad, norm, float(max_norm))
+    return norm
 
 
 def clip_value_(parameters: Iterable[Parameter], value: float) -> None:

@@ -127,6 +127,14 @@ def square_sum(run: Run, x: Array, /) -> Array:
     return total
 
 
+def scale_to_norm_(run: Run, x: Array, /, norm: Array, limit: float) -> None:
+    """One launch, which reads the norm on the device."""
+    cover(x, norm)
+    if norm.size != 1:
+        raise Uncovered
+    run.each("scale_to_norm", x, x, norm, x.size, float(limit))
+
+
 def clip_(run: Run, x: Array, /, limit: float) -> None:
     """One launch."""
     cover(x)
@@ -152,5 +160,6 @@ VARIANTS: dict[Any, Callable[..., Any]] = {
     ops.average_: average_,
     ops.penalised: penalised,
     ops.square_sum: square_sum,
+    ops.scale_to_norm_: scale_to_norm_,
     ops.clip_: clip_,
 }

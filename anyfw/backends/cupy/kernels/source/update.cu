@@ -92,6 +92,15 @@ KERNEL clip(real* x, long long n, double limit) {
   }
 }
 
+KERNEL scale_to_norm(real* x, const real* norm, long long n, double limit) {
+  long long i = THREAD;
+  if (i < n) {
+    real scale = real(limit) / (*norm + real(1e-6));
+    // In this order a norm of NaN reaches the gradient.
+    x[i] *= scale > real(1) ? real(1) : scale;
+  }
+}
+
 // In double: a plain sum of many float squares would stop growing. One number for each block, then one for all.
 KERNEL square_sums(double* parts, const real* x, long long n) {
   double total = 0.0;
