@@ -1,6 +1,9 @@
 """`anyfw bench` and `inspect.bench`: figures that add up, whatever the machine's speed."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -207,3 +210,11 @@ def test_the_command_measures_a_model_file(tmp_path, capsys):
     assert "3-5-2" in capsys.readouterr().out
     assert main(["bench", str(path), "--features", "5", "--hidden", "7"]) == 2
     assert "has its own layers: --hidden, --features cannot be had with it" in capsys.readouterr().err
+
+
+def test_a_setting_that_is_refused_is_named():
+    environment = {**os.environ, "ANYFW_FUSED": "nonsense", "ANYFW_BACKEND": "numpy"}
+    command = [sys.executable, "-m", "anyfw", "bench", "--batches", "1"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "ANYFW_FUSED: expected one of 0, plain, 1, got 'nonsense'" in done.stderr

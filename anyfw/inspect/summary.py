@@ -143,6 +143,9 @@ def summary(
     else:
         try:
             outputs = _run(net, shape, dtype)
+        except ConfigError:
+            # A setting that is refused, as of the environment, says nothing of the shape.
+            raise
         except (ShapeError, PlacementError, ValueError, IndexError, TypeError) as error:
             if given:
                 raise error if isinstance(error, AnyfwError) else _unfit(net, shape, error) from error
