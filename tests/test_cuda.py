@@ -137,7 +137,7 @@ PLANTED = {
         (X, WEIGHT.copy(), False),
         "never reach",
     ),
-    "no barrier": (
+    "a row of threads left out": (
         "    if (threadIdx.y < step) tile",
         "    if (threadIdx.y < step && threadIdx.y != 1) tile",
         linear.bias_grad_,
