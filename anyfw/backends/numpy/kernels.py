@@ -1,7 +1,7 @@
 """Variants of ops in NumPy itself: into memory that is there already, and in blocks.
 
 "Measured" is the gain in speed over the reference, on 512 x 1024 float32 numbers or, for updates, a million, by
-`ci/bench/kernels.py` (`ci/bench/results/cpu-kernels.json`). What gains nothing is not here.
+`ci/bench/kernels.py` (`ci/bench/results/cpu-kernels.json`). What gains on no processor that was measured is not here.
 """
 
 import math

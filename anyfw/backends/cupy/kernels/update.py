@@ -31,7 +31,7 @@ def sgd_(
     if buffer is None:
         run.each("sgd", data, data, grad, data.size, float(lr), float(weight_decay))
         return
-    numbers = float(lr), float(momentum), 1.0 - dampening, float(weight_decay), float(momentum)
+    numbers = float(lr), float(momentum), 1.0 - dampening, float(weight_decay)
     run.each("sgd_momentum", data, data, grad, buffer, data.size, *numbers, int(step == 1), int(nesterov))
 
 

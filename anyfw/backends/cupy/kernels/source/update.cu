@@ -5,15 +5,15 @@ KERNEL sgd(real* data, const real* grad, long long n, double lr, double weight_d
   if (i < n) data[i] -= real(lr) * (grad[i] + real(weight_decay) * data[i]);
 }
 
-// At the first step the buffer is the gradient, whatever it held; what momentum leaves of it comes with `kept`.
-KERNEL sgd_momentum(real* data, const real* grad, real* buffer, long long n, double lr, double kept, double taken,
-                    double weight_decay, double ahead, long long first, long long nesterov) {
+// At the first step the buffer is the gradient, whatever it held; `taken` is what dampening leaves of later ones.
+KERNEL sgd_momentum(real* data, const real* grad, real* buffer, long long n, double lr, double momentum, double taken,
+                    double weight_decay, long long first, long long nesterov) {
   long long i = THREAD;
   if (i < n) {
     real g = grad[i] + real(weight_decay) * data[i];
-    real b = first ? g : real(kept) * buffer[i] + real(taken) * g;
+    real b = first ? g : real(momentum) * buffer[i] + real(taken) * g;
     buffer[i] = b;
-    data[i] -= real(lr) * (nesterov ? g + real(ahead) * b : b);
+    data[i] -= real(lr) * (nesterov ? g + real(momentum) * b : b);
   }
 }
 
