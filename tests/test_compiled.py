@@ -16,9 +16,9 @@ from anyfw.ops import activation, loss, softmax, update
 
 x = np.random.default_rng(0).standard_normal((6, 5))
 flat = lambda: [np.linspace(0.1, 0.9, 7) for _ in range(4)]
-sgd = lambda lr, decay: dict(lr=lr, step=2, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=decay)
-adam = lambda lr, beta, eps, decay: dict(lr=lr, step=2, betas=(beta, beta), eps=eps, weight_decay=decay,
-                                         decoupled=False)
+sgd = lambda lr, decay: dict(lr=lr, kept=0.0, taken=1.0, momentum=0.0, nesterov=False, weight_decay=decay)
+adam = lambda rate, beta, eps, decay: dict(rate=rate, unbias=rate + 1, shrink=None, betas=(beta, beta), eps=eps,
+                                           weight_decay=decay)
 CALLS = [
     (activation.leaky_relu, lambda s: ([x, s], {}), 0, 0.25),
     (activation.leaky_relu_grad, lambda s: ([x, x, s], {}), 0, 0.25),

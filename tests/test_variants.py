@@ -54,8 +54,25 @@ def unit(x: np.ndarray) -> np.ndarray:
 
 
 TICK = np.asarray(3, dtype=np.int64)
-SGD = {"lr": 0.1, "step": 2, "dampening": 0.0, "nesterov": False, "weight_decay": 0.01}
-ADAM = {"lr": 0.1, "step": 3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.1}
+SGD = {"lr": 0.1, "kept": 0.9, "taken": 1.0, "momentum": 0.9, "nesterov": False, "weight_decay": 0.01}
+ADAM = {"rate": 0.3, "unbias": 18.0, "shrink": None, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.1}
+RMSPROP = {"lr": 0.1, "alpha": 0.9, "eps": 1e-8, "momentum": 0.5, "weight_decay": 0.1}
+ADAGRAD = {"rate": 0.1, "eps": 1e-10, "weight_decay": 0.1}
+
+
+def RECORDED(options: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - reads as the rows around it
+    """The same with what changes from step to step in arrays, as a recorded step has them; of each case's dtype."""
+    changing = ("lr", "kept", "taken", "rate", "unbias", "shrink")
+    return {name: Live(value) if name in changing and value is not None else value for name, value in options.items()}
+
+
+class Live(float):
+    """A number that `typed` makes a 0-d array of."""
+
+
+def typed(options: dict[str, Any], dtype: str) -> dict[str, Any]:
+    return {name: np.asarray(value, dtype) if type(value) is Live else value for name, value in options.items()}
+
 
 # Op, the shapes it is tried at, its arguments, and keyword arguments (of which each gives a case of its own).
 ROWS: list[tuple[Any, Any, Callable[..., tuple[Any, ...]], tuple[dict[str, Any], ...]]] = [
@@ -127,28 +144,32 @@ ROWS: list[tuple[Any, Any, Callable[..., tuple[Any, ...]], tuple[dict[str, Any],
     (normalize.batch_norm_inference, TALL, lambda m, s: (m(*s), None, None, m(s[1]), np.abs(m(s[1])), 1e-5), ({},)),
     (update.penalised, ((5,), (150_000,)), gradient(0.1, 0.2), ({},)),
     (update.penalised, ((5,), (150_000,)), gradient(0.0, 0.0), ({},)),
-    (update.sgd_, ((5,), (150_000,)), lambda m, s: (m(*s), m(*s), None), ({**SGD, "momentum": 0.0},)),
+    (update.sgd_, ((5,), (150_000,)), lambda m, s: (m(*s), m(*s), None), ({**SGD, "momentum": 0.0}, RECORDED(SGD))),
     (
         update.sgd_,
         ((5,), (150_000,)),
         lambda m, s: (m(*s), m(*s), m(*s)),
-        tuple(
-            {**SGD, "momentum": 0.9, "step": step, "nesterov": nesterov, "dampening": 0.0 if nesterov else 0.2}
-            for step in (1, 2)
-            for nesterov in (False, True)
+        (
+            *({**SGD, "nesterov": nesterov, "taken": taken} for taken in (1.0, 0.8) for nesterov in (False, True)),
+            RECORDED({**SGD, "taken": 0.8}),
         ),
     ),
     (
         update.adam_,
         ((5,), (150_000,)),
         lambda m, s: (m(*s), m(*s), m(*s), np.abs(m(*s)), None),
-        tuple({**ADAM, "decoupled": decoupled, "eps": eps} for decoupled in (False, True) for eps in (1e-8, 0.0)),
+        (
+            *({**ADAM, "eps": eps} for eps in (1e-8, 0.0)),
+            *({**ADAM, "shrink": 0.99, "weight_decay": 0.0, "eps": eps} for eps in (1e-8, 0.0)),
+            RECORDED(ADAM),
+            RECORDED({**ADAM, "shrink": 0.99, "weight_decay": 0.0}),
+        ),
     ),
     (
         update.adam_,
         ((5,), (150_000,)),
         lambda m, s: (m(*s), m(*s), m(*s), np.abs(m(*s)), np.abs(m(*s))),
-        ({**ADAM, "decoupled": False},),
+        (ADAM, RECORDED(ADAM)),
     ),
     (
         update.rmsprop_,
@@ -160,13 +181,13 @@ ROWS: list[tuple[Any, Any, Callable[..., tuple[Any, ...]], tuple[dict[str, Any],
         update.rmsprop_,
         ((5,), (150_000,)),
         lambda m, s: (m(*s), m(*s), 9 + np.abs(m(*s)), m(*s), m(*s)),
-        ({"lr": 0.1, "alpha": 0.9, "eps": 1e-8, "momentum": 0.5, "weight_decay": 0.1},),
+        (RMSPROP, RECORDED(RMSPROP)),
     ),
     (
         update.adagrad_,
         ((5,), (150_000,)),
         lambda m, s: (m(*s), m(*s), np.abs(m(*s))),
-        ({"lr": 0.1, "step": 3, "lr_decay": 0.1, "eps": 1e-10, "weight_decay": 0.1},),
+        (ADAGRAD, RECORDED(ADAGRAD)),
     ),
     (update.average_, ((5,), (150_000,)), gradient(), ({"decay": 0.9},)),
     (update.square_sum, ((5,), (150_000,)), elementwise(), ({},)),
@@ -217,7 +238,7 @@ def same(found: list[Any], expected: list[Any], dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("module", "op", "shape", "make", "options"), CASES)
 def test_a_variant_equals_the_reference(module, op, shape, make, options, dtype):
-    variant, arguments = MODULES[module][op], make(numbers(dtype), shape)
+    variant, arguments, options = MODULES[module][op], make(numbers(dtype), shape), typed(options, dtype)
     same(ran(variant, arguments, options), ran(op.dispatch(object), arguments, options), dtype)
 
 
@@ -227,7 +248,7 @@ def test_a_variant_takes_arrays_with_strides(module, op, shape, make, options):
         wide = numbers("float64")(*size[:-1], 2 * size[-1]) if size else numbers("float64")()
         return wide[..., ::2]
 
-    arguments = make(strided, shape)
+    arguments, options = make(strided, shape), typed(options, "float64")
     again = make(strided, shape)
     found = MODULES[module][op](*arguments, **options)
     expected = op.dispatch(object)(*again, **options)
@@ -243,7 +264,7 @@ SEVERAL = [
 @pytest.mark.parametrize(("module", "op", "shape", "make", "options"), SEVERAL)
 def test_no_variant_reads_or_writes_past_an_end(module, op, shape, make, options):
     # Each array in turn has one row or element less than it should: an error, or what broadcasting makes of it.
-    whole = make(numbers("float64"), shape)
+    whole, options = make(numbers("float64"), shape), typed(options, "float64")
     if module == "cuda" and op is gather.gather:
         pytest.skip("a GPU raises nothing: rows are checked on the host, and a wrong one reads the nearest")
     for i in range(len(flat(whole))):

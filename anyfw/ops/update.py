@@ -1,13 +1,14 @@
 """Optimiser updates: one pass over flat vectors, in place.
 
 Every op takes the vector of values first and changes it and its state vectors, all of shape (n,), of one dtype and
-device; the gradient stays as it is. `step` counts from 1; hyperparameters are Python floats.
+device; the gradient stays as it is. Hyperparameters are Python floats. What changes from step to step is a `Rate`: a
+float too, or, in a recorded step that must not ask the host, a 0-d array of data's dtype beside it.
 """
-
-import math
 
 from anyfw.core.arrays import Array, namespace
 from anyfw.ops.dispatch import op
+
+Rate = float | Array
 
 
 @op
@@ -17,24 +18,21 @@ def sgd_(
     grad: Array,
     buffer: Array | None,
     *,
-    lr: float,
-    step: int,
+    lr: Rate,
+    kept: Rate,
+    taken: Rate,
     momentum: float,
-    dampening: float,
     nesterov: bool,
     weight_decay: float,
 ) -> None:
-    """b = momentum b + (1 - dampening) g, at the first step b = g; data -= lr b, or lr (g + momentum b) by Nesterov.
+    """b = kept b + taken g; data -= lr b, or lr (g + momentum b) by Nesterov.
 
     Without a buffer: data -= lr g. In both, g has weight_decay * data added.
     """
     grad = penalised(grad, data, 0.0, weight_decay)
     if buffer is not None:
-        if step == 1:
-            buffer[...] = grad
-        else:
-            buffer *= momentum
-            buffer += grad * (1.0 - dampening)
+        buffer *= kept
+        buffer += grad * taken
         grad = grad + buffer * momentum if nesterov else buffer
     data -= grad * lr
 
@@ -48,25 +46,23 @@ def adam_(
     exp_avg_sq: Array,
     max_exp_avg_sq: Array | None,
     *,
-    lr: float,
-    step: int,
+    rate: Rate,
+    unbias: Rate,
+    shrink: Rate | None,
     betas: tuple[float, float],
     eps: float,
     weight_decay: float,
-    decoupled: bool,
 ) -> None:
-    """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; data -= lr m' / (sqrt(v') + eps), both without their bias.
+    """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; data -= rate m / (unbias sqrt(v) + eps).
 
-    With a third vector, v' is the largest v so far. Weight decay is added to g, or, decoupled, shrinks data by
-    lr * weight_decay.
+    With a third vector, the root is of the largest v so far. Data is multiplied by `shrink` first, where there is one;
+    g has weight_decay * data added.
     """
     xp = namespace(data)
     beta1, beta2 = betas
-    if decoupled:
-        if weight_decay:
-            data *= 1.0 - lr * weight_decay
-    else:
-        grad = penalised(grad, data, 0.0, weight_decay)
+    if shrink is not None:
+        data *= shrink
+    grad = penalised(grad, data, 0.0, weight_decay)
     change = grad - exp_avg
     change *= 1.0 - beta1
     exp_avg += change
@@ -78,10 +74,10 @@ def adam_(
         max_exp_avg_sq[...] = xp.maximum(max_exp_avg_sq, exp_avg_sq)
         exp_avg_sq = max_exp_avg_sq
     root = xp.sqrt(exp_avg_sq)
-    root *= 1.0 / math.sqrt(1.0 - beta2**step)
+    root *= unbias
     root += _positive(eps, data)
     change = exp_avg / root
-    change *= lr / (1.0 - beta1**step)
+    change *= rate
     data -= change
 
 
@@ -94,7 +90,7 @@ def rmsprop_(
     grad_avg: Array | None,
     buffer: Array | None,
     *,
-    lr: float,
+    lr: Rate,
     alpha: float,
     eps: float,
     momentum: float,
@@ -133,19 +129,17 @@ def adagrad_(
     grad: Array,
     total: Array,
     *,
-    lr: float,
-    step: int,
-    lr_decay: float,
+    rate: Rate,
     eps: float,
     weight_decay: float,
 ) -> None:
-    """s = s + g^2; data -= lr / (1 + (step - 1) lr_decay) g / (sqrt(s) + eps)."""
+    """s = s + g^2; data -= rate g / (sqrt(s) + eps)."""
     grad = penalised(grad, data, 0.0, weight_decay)
     total += grad * grad
     root = namespace(data).sqrt(total)
     root += _positive(eps, data)
     change = grad / root
-    change *= lr / (1.0 + (step - 1) * lr_decay)
+    change *= rate
     data -= change
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from anyfw.core.parameter import Parameter
-from anyfw.optim import base as _base
+from anyfw.optim import groups as _groups
 from anyfw.optim import schedule as _schedule
 from anyfw.optim.adagrad import Adagrad
 from anyfw.optim.adam import Adam, AdamW
@@ -64,7 +64,7 @@ def from_config(
         UnknownNameError: a class that is neither public here nor among those given.
         FileFormatError: no description of an optimizer, or one of other parameters.
     """
-    return _base.from_config(config, parameters, _with(_OPTIMIZERS, optimizers), _with(_SCHEDULES, schedules))
+    return _groups.build_optimizer(config, parameters, _with(_OPTIMIZERS, optimizers), _with(_SCHEDULES, schedules))
 
 
 def schedule_from_config(config: Mapping[str, Any], schedules: Iterable[type[Schedule]] = ()) -> Schedule:

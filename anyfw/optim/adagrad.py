@@ -51,7 +51,11 @@ class Adagrad(Optimizer):
         """The sum of squares."""
         return {"sum": namespace(data).zeros_like(data) + options["initial_accumulator_value"]}
 
+    def rates(self, *, lr: float, step: int, **options: Any) -> dict[str, float]:
+        """The learning rate, decayed."""
+        return {"rate": lr / (1.0 + (step - 1) * options["lr_decay"])}
+
     def update(self, data: Array, grad: Array, state: dict[str, Array], /, **options: Any) -> None:
         """One step."""
-        del options["initial_accumulator_value"]
+        del options["initial_accumulator_value"], options["lr_decay"]
         ops.adagrad_(data, grad, state["sum"], **options)

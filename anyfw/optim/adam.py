@@ -1,5 +1,6 @@
 """Adam, and AdamW, whose weight decay stays out of the moments."""
 
+import math
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -31,12 +32,19 @@ class _Adaptive(Optimizer):
         names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if options["amsgrad"] else ("exp_avg", "exp_avg_sq")
         return {name: namespace(data).zeros_like(data) for name in names}
 
+    def rates(self, *, lr: float, step: int, **options: Any) -> dict[str, float]:
+        """The learning rate and the root's factor, both freed of the moments' bias; and what decay leaves of w."""
+        beta1, beta2 = options["betas"]
+        found = {"rate": lr / (1.0 - beta1**step), "unbias": 1.0 / math.sqrt(1.0 - beta2**step)}
+        return {**found, "shrink": 1.0 - lr * options["weight_decay"]} if self.decoupled else found
+
     def update(self, data: Array, grad: Array, state: dict[str, Array], /, **options: Any) -> None:
         """One step."""
         del options["amsgrad"]
         maximum = state.get("max_exp_avg_sq")
         moments = state["exp_avg"], state["exp_avg_sq"]
-        ops.adam_(data, grad, *moments, maximum, decoupled=self.decoupled, **options)
+        own = {"weight_decay": 0.0} if self.decoupled else {"shrink": None}
+        ops.adam_(data, grad, *moments, maximum, **{**options, **own})
 
 
 class Adam(_Adaptive):

@@ -5,8 +5,11 @@ from collections.abc import Collection, Iterable, Mapping
 from operator import is_not
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from anyfw.core.arrays import Array, namespace
-from anyfw.core.errors import ConfigError, FileFormatError, UnknownNameError
+from anyfw.core.errors import ConfigError, UnknownNameError
 from anyfw.core.parameter import Parameter, to_host
 from anyfw.ops import update as ops
 from anyfw.optim.curves import Constant
@@ -19,7 +22,6 @@ from anyfw.optim.groups import (
     options_of,
     plain,
     settings_of,
-    unplain,
 )
 from anyfw.optim.schedule import Schedule, number
 from anyfw.optim.spans import Span, Store, settle
@@ -73,18 +75,28 @@ class Optimizer(ABC):
         """The state arrays, by name, for a flat vector of parameters that has had no update yet."""
 
     @abstractmethod
-    def update(
-        self, data: Array, grad: Array, state: dict[str, Array], /, *, lr: float, step: int, **options: Any
-    ) -> None:
+    def update(self, data: Array, grad: Array, state: dict[str, Array], /, **options: Any) -> None:
         """Change data and state in place, and leave grad as it is.
 
         Args:
             data, grad: flat, of one shape.
             state: as `init_state` gave it, each array in place.
+            options: what `rates` gave; weight_decay (0 for parameters without decay) and the optimizer's own
+                hyperparameters.
+        """
+
+    def rates(self, *, lr: float, step: int, **options: Any) -> dict[str, float]:  # noqa: ARG002 - a subclass's
+        """What `update` gets by name and changes from step to step; by default the learning rate and the step.
+
+        `update` gets these numbers as they are or, in a recorded step, each as a 0-d array on the device: arithmetic
+        must do for both, so what needs more than that, as a power of the step's number, is computed here.
+
+        Args:
             lr: the learning rate of this step.
             step: 1 at the first update of these parameters.
-            options: weight_decay (0 for parameters without decay) and the optimizer's own hyperparameters.
+            options: as for `update`.
         """
+        return {"lr": lr, "step": step}
 
     def check(self, options: dict[str, Any]) -> None:
         """Refuse hyperparameters out of range, and make them Python numbers; a subclass adds its own.
@@ -108,21 +120,55 @@ class Optimizer(ABC):
 
     def step(self) -> None:
         """Update every trainable parameter by its gradient; one that was not written counts as zero."""
-        self._respan()
-        spans, rates = self._store.spans, self._rates()
+        spans, lrs = self._ready(), self._learning_rates(self.steps)
+        settle(self.parameters)
         for span in spans:
+            self._update(span, self.rates(lr=lrs[span.kind[0]], step=span.step + 1, **span.options))
+        self.advance()
+
+    # A step in a recording
+
+    def ahead(self, steps: int) -> NDArray[np.float64]:
+        """The rates of that many coming steps, a row for each, as schedules know them now."""
+        spans, rows = self._ready(), list[list[float]]()
+        for i in range(steps):
+            lrs, row = self._learning_rates(self.steps + i), list[float]()
+            for span in spans:
+                row += self.rates(lr=lrs[span.kind[0]], step=span.step + 1 + i, **span.options).values()
+            rows.append(row)
+        return np.asarray(rows, dtype=np.float64)
+
+    def apply(self, rates: Array) -> None:
+        """As `step` by a row of `ahead` that lies on the device, in the parameters' dtype; no step is counted."""
+        spans, place = self._ready(), 0
+        settle(self.parameters)
+        for span in spans:
+            named = {}
+            for name in self.rates(lr=0.0, step=1, **span.options):
+                named[name] = namespace(rates).reshape(rates[place : place + 1], ())
+                place += 1
+            self._update(span, named)
+
+    def advance(self) -> None:
+        """Count a step."""
+        for span in self._store.spans:
+            span.step += 1
+        self.steps += 1
+
+    def _ready(self) -> list[Span]:
+        self._respan()
+        for span in self._store.spans:
             group = self.groups[span.kind[0]]
             # By identity: equal settings in other objects are adopted anew, which changes nothing.
             if span.settings is None or any(map(is_not, group.values(), span.settings.values())):
                 self._adopt(span, group)
-        settle(self.parameters)
-        for span in spans:
-            grad = span.grad
-            if span.penalties is not None:
-                grad = ops.penalised(grad, span.data, *span.penalties)
-            span.step += 1
-            self.update(span.data, grad, span.state, lr=rates[span.kind[0]], step=span.step, **span.options)
-        self.steps += 1
+        return self._store.spans
+
+    def _update(self, span: Span, rates: Mapping[str, Any]) -> None:
+        grad = span.grad
+        if span.penalties is not None:
+            grad = ops.penalised(grad, span.data, *span.penalties)
+        self.update(span.data, grad, span.state, **rates, **span.options)
 
     def _adopt(self, span: Span, group: Group) -> None:
         checked = dict(group)
@@ -197,8 +243,8 @@ class Optimizer(ABC):
             found.append(lr)
         return found
 
-    def _rates(self) -> list[float]:
-        return [schedule(self.steps) for schedule in self._by_group()]
+    def _learning_rates(self, step: int) -> list[float]:
+        return [schedule(step) for schedule in self._by_group()]
 
     def bind(self, *, total_steps: int, epoch_steps: int, start: int | None = None) -> None:
         """Tell all schedules how long the coming fit is; `start` is the steps done before it, by default `steps`."""
@@ -281,30 +327,3 @@ class Optimizer(ABC):
     @property
     def _who(self) -> str:
         return type(self).__name__
-
-
-def from_config(
-    config: Mapping[str, Any],
-    parameters: Iterable[Parameter],
-    optimizers: Mapping[str, type[Optimizer]],
-    schedules: Mapping[str, type[Schedule]],
-) -> Optimizer:
-    """Rebuild an optimizer, without its state, from the classes that may be built."""
-    if not isinstance(config, Mapping) or "optimizer" not in config:
-        raise FileFormatError(f"This describes no optimizer: {str(config)[:80]}")
-    name = config["optimizer"]
-    if not isinstance(name, str) or name not in optimizers:
-        raise UnknownNameError("optimizer", name, optimizers)
-    members: Any = list(parameters)
-    options = unplain({key: value for key, value in config.items() if key not in ("optimizer", "groups")}, schedules)
-    try:
-        if "groups" in config:
-            members = [
-                {**unplain(settings_of(group), schedules), "params": [members[i] for i in group["params"]]}
-                for group in config["groups"]
-            ]
-        return optimizers[name](members, **options)
-    except (TypeError, KeyError, IndexError) as error:
-        raise FileFormatError(
-            f"{name} cannot be rebuilt from this description and these parameters: {error}"
-        ) from error

@@ -1,12 +1,15 @@
 """Groups: the settings of an optimiser's parameters, as users give them and as files keep them."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from anyfw.core.errors import ConfigError
+from anyfw.core.errors import ConfigError, FileFormatError, UnknownNameError
 from anyfw.core.parameter import Parameter
 from anyfw.optim.curves import Constant
 from anyfw.optim.schedule import Schedule, build, number
+
+if TYPE_CHECKING:
+    from anyfw.optim.base import Optimizer
 
 Group = Mapping[str, Any]
 
@@ -70,3 +73,30 @@ def unplain(given: Mapping[str, Any], schedules: Mapping[str, type[Schedule]]) -
     """Settings of JSON-able ones; a schedule may be of these classes."""
     lr = given.get("lr")
     return {**given, "lr": build(lr, schedules)} if isinstance(lr, Mapping) else dict(given)
+
+
+def build_optimizer(
+    config: Mapping[str, Any],
+    parameters: Iterable[Parameter],
+    optimizers: "Mapping[str, type[Optimizer]]",
+    schedules: Mapping[str, type[Schedule]],
+) -> "Optimizer":
+    """Rebuild an optimizer, without its state, from the classes that may be built."""
+    if not isinstance(config, Mapping) or "optimizer" not in config:
+        raise FileFormatError(f"This describes no optimizer: {str(config)[:80]}")
+    name = config["optimizer"]
+    if not isinstance(name, str) or name not in optimizers:
+        raise UnknownNameError("optimizer", name, optimizers)
+    members: Any = list(parameters)
+    options = unplain({key: value for key, value in config.items() if key not in ("optimizer", "groups")}, schedules)
+    try:
+        if "groups" in config:
+            members = [
+                {**unplain(settings_of(group), schedules), "params": [members[i] for i in group["params"]]}
+                for group in config["groups"]
+            ]
+        return optimizers[name](members, **options)
+    except (TypeError, KeyError, IndexError) as error:
+        raise FileFormatError(
+            f"{name} cannot be rebuilt from this description and these parameters: {error}"
+        ) from error

@@ -57,7 +57,11 @@ class RMSprop(Optimizer):
         names += ["grad_avg"] if options["centered"] else []
         return {name: namespace(data).zeros_like(data) for name in names}
 
+    def rates(self, *, lr: float, step: int, **options: Any) -> dict[str, float]:  # noqa: ARG002 - as the base
+        """The learning rate."""
+        return {"lr": lr}
+
     def update(self, data: Array, grad: Array, state: dict[str, Array], /, **options: Any) -> None:
         """One step."""
-        del options["centered"], options["step"]
+        del options["centered"]
         ops.rmsprop_(data, grad, state["square_avg"], state.get("grad_avg"), state.get("momentum_buffer"), **options)

@@ -54,6 +54,12 @@ class SGD(Optimizer):
         """A buffer where there is momentum."""
         return {"momentum_buffer": namespace(data).zeros_like(data)} if options["momentum"] else {}
 
+    def rates(self, *, lr: float, step: int, **options: Any) -> dict[str, float]:
+        """The learning rate, and how much of b stays and of g comes in: at the first step b is g."""
+        kept, taken = (options["momentum"], 1.0 - options["dampening"]) if step > 1 else (0.0, 1.0)
+        return {"lr": lr, "kept": kept, "taken": taken}
+
     def update(self, data: Array, grad: Array, state: dict[str, Array], /, **options: Any) -> None:
         """One step."""
+        del options["dampening"]
         ops.sgd_(data, grad, state.get("momentum_buffer"), **options)

@@ -30,10 +30,10 @@ WEIGHT, BIAS, COLUMN = make(1024), make(1024), np.abs(make(512, 1))
 FLAT = [np.abs(make(1_000_000)) for _ in range(5)]
 LARGE = [np.abs(make(25_000_000)) for _ in range(4)]
 LABELS = generator.integers(1024, size=512)
-SGD = {"lr": 1e-6, "step": 2, "dampening": 0.0, "nesterov": False, "weight_decay": 0.0}
-ADAM = {"lr": 1e-6, "step": 3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "decoupled": False}
+SGD = {"lr": 1e-6, "kept": 0.9, "taken": 1.0, "nesterov": False, "weight_decay": 0.0}
+ADAM = {"rate": 4e-6, "unbias": 18.0, "shrink": None, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
 RMSPROP = {"lr": 1e-6, "alpha": 0.9, "eps": 1e-8, "momentum": 0.0, "weight_decay": 0.0}
-ADAGRAD = {"lr": 1e-6, "step": 3, "lr_decay": 0.0, "eps": 1e-10, "weight_decay": 0.0}
+ADAGRAD = {"rate": 1e-6, "eps": 1e-10, "weight_decay": 0.0}
 TICK = np.asarray(3, dtype=np.int64)
 
 # Op, what it is tried on, arguments, keyword arguments. Sizes are those of a hidden layer of 1024 at batch 512; "tiny"

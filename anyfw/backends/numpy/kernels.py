@@ -4,7 +4,6 @@
 `ci/bench/kernels.py` (`ci/bench/results/cpu-kernels.json`). What gains on no processor that was measured is not here.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -88,10 +87,10 @@ def sgd_(
     grad: Array,
     buffer: Array | None,
     *,
-    lr: float,
-    step: int,
+    lr: update.Rate,
+    kept: update.Rate,
+    taken: update.Rate,
     momentum: float,
-    dampening: float,
     nesterov: bool,
     weight_decay: float,
 ) -> None:
@@ -99,16 +98,15 @@ def sgd_(
 
     Measured: 2.0x (25 million numbers), 2.2x (momentum, one million).
     """
-    rare = weight_decay or nesterov or dampening or (buffer is not None and step == 1)
-    if rare or not _flat(data, grad, buffer):
-        options = {"lr": lr, "step": step, "momentum": momentum, "dampening": dampening}
+    if weight_decay or nesterov or (buffer is not None and taken != 1.0) or not _flat(data, grad, buffer):
+        options = {"lr": lr, "kept": kept, "taken": taken, "momentum": momentum}
         _BLOCKED_SGD(data, grad, buffer, **options, nesterov=nesterov, weight_decay=weight_decay)
         return
     scratch = _scratch(data)
     for d, g, b in _blocks(data, grad, buffer):
         change = scratch[: d.size]
         if b is not None:
-            np.multiply(b, momentum, out=b)
+            np.multiply(b, kept, out=b)
             np.add(b, g, out=b)
             g = b
         np.multiply(g, lr, out=change)
@@ -122,31 +120,29 @@ def adam_(
     exp_avg_sq: Array,
     max_exp_avg_sq: Array | None,
     *,
-    lr: float,
-    step: int,
+    rate: update.Rate,
+    unbias: update.Rate,
+    shrink: update.Rate | None,
     betas: tuple[float, float],
     eps: float,
     weight_decay: float,
-    decoupled: bool,
 ) -> None:
     """In place, in blocks, with one block of scratch; what is rare in blocks of the reference.
 
     Measured: 2.1x, 2.7x (25 million numbers).
     """
-    rare = max_exp_avg_sq is not None or (weight_decay and not decoupled) or not eps
-    if rare or not _flat(data, grad, exp_avg, exp_avg_sq):
-        options = {"lr": lr, "step": step, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        _BLOCKED_ADAM(data, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, **options, decoupled=decoupled)
+    if max_exp_avg_sq is not None or weight_decay or not eps or not _flat(data, grad, exp_avg, exp_avg_sq):
+        options = {"rate": rate, "unbias": unbias, "shrink": shrink, "betas": betas, "eps": eps}
+        _BLOCKED_ADAM(data, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, **options, weight_decay=weight_decay)
         return
     beta1, beta2 = betas
-    # m' / (sqrt(v') + eps) without the biases' factors at each element: they go into the rate and into eps.
-    root = math.sqrt(1.0 - beta2**step)
-    rate, small = lr * root / (1.0 - beta1**step), eps * root
+    # Without the root's factor at each element: it goes into the rate and into eps.
+    rate, small = rate / unbias, eps / unbias
     scratch = _scratch(data)
     for d, g, m, v in _blocks(data, grad, exp_avg, exp_avg_sq):
         change = scratch[: d.size]
-        if weight_decay:
-            np.multiply(d, 1.0 - lr * weight_decay, out=d)
+        if shrink is not None:
+            np.multiply(d, shrink, out=d)
         np.subtract(g, m, out=change)
         np.multiply(change, 1.0 - beta1, out=change)
         np.add(m, change, out=m)

@@ -1,12 +1,12 @@
 """Updates of flat vectors: one launch each, every number read once and written once; and the sum of squares."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 from anyfw.backends.cupy.kernels.run import BLOCK, Run, Uncovered, blocks, cover, cover_alike, empty
 from anyfw.core.arrays import Array, dtype_name, namespace
 from anyfw.ops import update as ops
+from anyfw.ops.update import Rate
 
 # Blocks of a sum over a flat vector: enough to keep the device busy, few enough for one block to add up.
 PARTS = 1024
@@ -19,20 +19,21 @@ def sgd_(
     grad: Array,
     buffer: Array | None,
     *,
-    lr: float,
-    step: int,
+    lr: Rate,
+    kept: Rate,
+    taken: Rate,
     momentum: float,
-    dampening: float,
     nesterov: bool,
     weight_decay: float,
 ) -> None:
     """One launch."""
     _flat(data, grad, buffer)
     if buffer is None:
-        run.each("sgd", data, data, grad, data.size, float(lr), float(weight_decay))
+        run.each("sgd", data, data, grad, data.size, *_given(data, lr), float(weight_decay))
         return
-    numbers = float(lr), float(momentum), 1.0 - dampening, float(weight_decay)
-    run.each("sgd_momentum", data, data, grad, buffer, data.size, *numbers, int(step == 1), int(nesterov))
+    rates = *_given(data, lr), *_given(data, kept), *_given(data, taken)
+    ahead = (1.0, float(momentum)) if nesterov else (0.0, 1.0)
+    run.each("sgd_momentum", data, data, grad, buffer, data.size, *rates, *ahead, float(weight_decay))
 
 
 def adam_(
@@ -44,20 +45,18 @@ def adam_(
     exp_avg_sq: Array,
     max_exp_avg_sq: Array | None,
     *,
-    lr: float,
-    step: int,
+    rate: Rate,
+    unbias: Rate,
+    shrink: Rate | None,
     betas: tuple[float, float],
     eps: float,
     weight_decay: float,
-    decoupled: bool,
 ) -> None:
     """One launch."""
     _flat(data, grad, exp_avg, exp_avg_sq, max_exp_avg_sq)
-    beta1, beta2 = betas
-    unbiased = lr / (1.0 - beta1**step), 1.0 / math.sqrt(1.0 - beta2**step)
-    decay = (1.0 - lr * weight_decay, 0.0) if decoupled else (1.0, float(weight_decay))
-    numbers = (*unbiased, float(beta1), float(beta2), _positive(eps, data), *decay)
-    run.each("adam", data, data, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, data.size, *numbers)
+    rates = *_given(data, rate), *_given(data, unbias), *_given(data, 1.0 if shrink is None else shrink)
+    numbers = *map(float, betas), _positive(eps, data), float(weight_decay)
+    run.each("adam", data, data, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, data.size, *rates, *numbers)
 
 
 def rmsprop_(
@@ -69,7 +68,7 @@ def rmsprop_(
     grad_avg: Array | None,
     buffer: Array | None,
     *,
-    lr: float,
+    lr: Rate,
     alpha: float,
     eps: float,
     momentum: float,
@@ -77,8 +76,8 @@ def rmsprop_(
 ) -> None:
     """One launch."""
     _flat(data, grad, square_avg, grad_avg, buffer)
-    numbers = float(lr), float(alpha), _positive(eps, data), float(momentum), float(weight_decay)
-    run.each("rmsprop", data, data, grad, square_avg, grad_avg, buffer, data.size, *numbers)
+    numbers = float(alpha), _positive(eps, data), float(momentum), float(weight_decay)
+    run.each("rmsprop", data, data, grad, square_avg, grad_avg, buffer, data.size, *_given(data, lr), *numbers)
 
 
 def adagrad_(
@@ -88,16 +87,14 @@ def adagrad_(
     grad: Array,
     total: Array,
     *,
-    lr: float,
-    step: int,
-    lr_decay: float,
+    rate: Rate,
     eps: float,
     weight_decay: float,
 ) -> None:
     """One launch."""
     _flat(data, grad, total)
-    numbers = lr / (1.0 + (step - 1) * lr_decay), _positive(eps, data), float(weight_decay)
-    run.each("adagrad", data, data, grad, total, data.size, *numbers)
+    numbers = _positive(eps, data), float(weight_decay)
+    run.each("adagrad", data, data, grad, total, data.size, *_given(data, rate), *numbers)
 
 
 def average_(run: Run, average: Array, /, data: Array, *, decay: float) -> None:
@@ -139,6 +136,15 @@ def clip_(run: Run, x: Array, /, limit: float) -> None:
     """One launch."""
     cover(x)
     run.each("clip", x, x, x.size, float(limit))
+
+
+def _given(data: Array, rate: Rate) -> tuple[float, Array | None]:
+    # A number as the launch carries it, or the place where a recorded step finds it.
+    if isinstance(rate, int | float):
+        return float(rate), None
+    if rate.dtype != data.dtype or rate.size != 1:
+        raise Uncovered
+    return 0.0, rate
 
 
 def _flat(data: Array, *others: Array | None) -> None:

@@ -1,28 +1,33 @@
 // Updates of flat vectors, every number read once and written once, and their norm: the formulas of anyfw/ops/update.py.
 
-KERNEL sgd(real* data, const real* grad, long long n, double lr, double weight_decay) {
+// What changes from step to step comes with the launch or, in a recorded step, from a place on the device.
+__device__ inline real given(double value, const real* at) { return at ? *at : real(value); }
+
+KERNEL sgd(real* data, const real* grad, long long n, double lr, const real* lr_at, double weight_decay) {
   long long i = THREAD;
-  if (i < n) data[i] -= real(lr) * (grad[i] + real(weight_decay) * data[i]);
+  if (i < n) data[i] -= given(lr, lr_at) * (grad[i] + real(weight_decay) * data[i]);
 }
 
-// At the first step the buffer is the gradient, whatever it held; `taken` is what dampening leaves of later ones.
-KERNEL sgd_momentum(real* data, const real* grad, real* buffer, long long n, double lr, double momentum, double taken,
-                    double weight_decay, long long first, long long nesterov) {
+// The step is by `own` times the gradient and `rest` times the buffer.
+KERNEL sgd_momentum(real* data, const real* grad, real* buffer, long long n, double lr, const real* lr_at, double kept,
+                    const real* kept_at, double taken, const real* taken_at, double own, double rest,
+                    double weight_decay) {
   long long i = THREAD;
   if (i < n) {
     real g = grad[i] + real(weight_decay) * data[i];
-    real b = first ? g : real(momentum) * buffer[i] + real(taken) * g;
+    real b = given(kept, kept_at) * buffer[i] + given(taken, taken_at) * g;
     buffer[i] = b;
-    data[i] -= real(lr) * (nesterov ? g + real(momentum) * b : b);
+    data[i] -= given(lr, lr_at) * (real(own) * g + real(rest) * b);
   }
 }
 
-// `largest` may be absent. `rate` and `unbias` are the learning rate and the root's factor, freed of the moments' bias.
-KERNEL adam(real* data, const real* grad, real* m, real* v, real* largest, long long n, double rate, double unbias,
-            double beta1, double beta2, double eps, double shrink, double penalty) {
+// `largest` may be absent.
+KERNEL adam(real* data, const real* grad, real* m, real* v, real* largest, long long n, double rate,
+            const real* rate_at, double unbias, const real* unbias_at, double shrink, const real* shrink_at,
+            double beta1, double beta2, double eps, double weight_decay) {
   long long i = THREAD;
   if (i < n) {
-    real w = real(shrink) * data[i], g = grad[i] + real(penalty) * w;
+    real w = given(shrink, shrink_at) * data[i], g = grad[i] + real(weight_decay) * w;
     real mean = m[i] + real(1.0 - beta1) * (g - m[i]);
     real square = real(beta2) * v[i] + real(1.0 - beta2) * (g * g);
     m[i] = mean;
@@ -32,12 +37,12 @@ KERNEL adam(real* data, const real* grad, real* m, real* v, real* largest, long 
       square = largest[i] >= square ? largest[i] : square;
       largest[i] = square;
     }
-    data[i] = w - real(rate) * (mean / (sqrt(square) * real(unbias) + real(eps)));
+    data[i] = w - given(rate, rate_at) * (mean / (sqrt(square) * given(unbias, unbias_at) + real(eps)));
   }
 }
 
 KERNEL rmsprop(real* data, const real* grad, real* square_avg, real* grad_avg, real* buffer, long long n, double lr,
-               double alpha, double eps, double momentum, double weight_decay) {
+               const real* lr_at, double alpha, double eps, double momentum, double weight_decay) {
   long long i = THREAD;
   if (i < n) {
     real g = grad[i] + real(weight_decay) * data[i];
@@ -55,17 +60,18 @@ KERNEL rmsprop(real* data, const real* grad, real* square_avg, real* grad_avg, r
       change += real(momentum) * buffer[i];
       buffer[i] = change;
     }
-    data[i] -= real(lr) * change;
+    data[i] -= given(lr, lr_at) * change;
   }
 }
 
-KERNEL adagrad(real* data, const real* grad, real* total, long long n, double lr, double eps, double weight_decay) {
+KERNEL adagrad(real* data, const real* grad, real* total, long long n, double rate, const real* rate_at, double eps,
+               double weight_decay) {
   long long i = THREAD;
   if (i < n) {
     real g = grad[i] + real(weight_decay) * data[i];
     real sum = total[i] + g * g;
     total[i] = sum;
-    data[i] -= real(lr) * (g / (sqrt(sum) + real(eps)));
+    data[i] -= given(rate, rate_at) * (g / (sqrt(sum) + real(eps)));
   }
 }
 
