@@ -32,7 +32,7 @@ def test_nvrtc_compiles_all_kernels_without_a_word(architecture, dtype):
         pytest.skip("nvidia-cuda-nvrtc-cu12 is not installed")
     ptx = nvrtc.compile_text(library, launch.source(dtype), (*launch.OPTIONS, f"--gpu-architecture={architecture}"))
     entries = set(re.findall(r"\.entry (\w+)", ptx))
-    assert {"relu", "cross_entropy", "layer_norm", "adam", "gather8", "sum_of_parts"} <= entries
+    assert {"relu", "cross_entropy", "layer_norm", "adam", "gather_columns", "sum_of_parts"} <= entries
     # Launches name their kernels in strings: each of them is there.
     named = {name for text in _launchers() for name in re.findall(r'"(\w+)"', text)}
     assert entries <= named, entries - named
@@ -78,6 +78,9 @@ CALLS = [
     (gather.gather, (X, np.arange(299, -1, -7))),
     (gather.gather, (np.arange(300), np.asarray([299, 0, 17]))),
     (gather.gather, (X, np.asarray([], dtype=np.int64))),
+    (gather.gather_columns, (np.arange(298).reshape(2, 149), (X, COLUMN.astype(np.float64)), np.asarray([1]))),
+    (gather.gather_columns, (np.arange(299, -1, -3), (X, np.arange(300), X[:, :3].copy()), None)),
+    (gather.append_, (numbers(700), np.asarray([699]), np.asarray(np.float32(3)))),
     (activation.gelu, (X[:, :1].copy(),)),
     (update.square_sum, (numbers(700_001),)),
     (update.square_sum, (numbers(0),)),
@@ -214,14 +217,14 @@ def test_the_launches_of_a_step_are_as_documented(on_played_kernels):
     x, y, rows = numbers(50, 12), np.arange(50) % 4, np.arange(40)
     for _ in range(2):
         on_played_kernels.launched.clear()
-        _, dy = criterion(net.forward(gather.gather(x, rows), train=True), gather.gather(y, rows))
+        batch, target = gather.gather_columns(rows, (x, y), None)
+        _, dy = criterion(net.forward(batch, train=True), target)
         net.accumulate(dy)
         optimizer.step()
         optimizer.zero_grad()
     # Three layers and two activations: see anyfw/backends/cupy/kernels/__init__.py.
     assert Counter(on_played_kernels.launched) == {
-        "gather4": 1,
-        "gather8": 1,
+        "gather_columns": 1,
         "add_bias": 3,
         "relu": 2,
         "cross_entropy": 1,

@@ -120,6 +120,9 @@ ROWS: list[tuple[Any, Any, Callable[..., tuple[Any, ...]], tuple[dict[str, Any],
     (loss.cross_entropy, TALL, lambda m, s: (m(2, *s), np.stack([labels(s)] * 2)), ({},)),
     (loss.mean_, TALL, lambda m, s: (m(s[0]), m(*s), 5.0), ({},)),
     (gather.gather, TALL, lambda m, s: (m(*s), np.asarray([1, 0, 1])), ({},)),
+    (gather.gather_columns, TALL, lambda m, s: (np.asarray([1, 0, 1]), (m(*s), labels(s), m(s[0])), None), ({},)),
+    (gather.gather_columns, TALL, lambda m, s: (np.asarray([[9], [1]]), (m(*s),), np.asarray([1])), ({},)),
+    (gather.append_, TALL, lambda m, s: (m(s[0]), np.asarray([1]), m(1).reshape(())), ({},)),
     (dropout.dropout, SHAPES, elementwise(0.3, 0xDEADBEEF, TICK, 2), ({},)),
     (dropout.dropout, SHAPES, elementwise(1.0, 5, TICK, 0), ({},)),
     (dropout.dropout_grad, SHAPES, lambda m, s: (m(*s), m(*s) > 0, 0.3), ({},)),
@@ -265,7 +268,7 @@ SEVERAL = [
 def test_no_variant_reads_or_writes_past_an_end(module, op, shape, make, options):
     # Each array in turn has one row or element less than it should: an error, or what broadcasting makes of it.
     whole, options = make(numbers("float64"), shape), typed(options, "float64")
-    if module == "cuda" and op is gather.gather:
+    if module == "cuda" and op in (gather.gather, gather.gather_columns):
         pytest.skip("a GPU raises nothing: rows are checked on the host, and a wrong one reads the nearest")
     for i in range(len(flat(whole))):
         if not isinstance(flat(whole)[i], np.ndarray) or not flat(whole)[i].shape or len(flat(whole)[i]) < 2:

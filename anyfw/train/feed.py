@@ -11,7 +11,7 @@ from anyfw.core.arrays import Array
 from anyfw.core.backend import Backend
 from anyfw.core.errors import ConfigError
 from anyfw.data import Arrays, Source
-from anyfw.ops.gather import gather
+from anyfw.ops.gather import gather_columns
 
 Indices = Sequence[NDArray[np.int64]]
 Batch = tuple[Array, ...]
@@ -81,7 +81,7 @@ class Resident:
             stop = start + len(rows)
             chosen = order[start:stop]
             start = stop
-            yield tuple([gather(column, chosen) for column in columns])
+            yield gather_columns(chosen, columns, None)
 
 
 class Streaming:

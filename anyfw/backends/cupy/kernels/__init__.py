@@ -4,9 +4,9 @@ One file here for each family of ops says how its kernels, in the file of that n
 runs a launch is given from outside: `launch.py` on a GPU, and in the tests a stand-in that plays one on the CPU.
 
 A training step launches, besides the matrix products, which are cuBLAS's (one for each Linear forward, one for its
-weight's gradient, one for its input's but in the first layer): a gather for each of x and y, the bias and its gradient
+weight's gradient, one for its input's but in the first layer): a gather for x and y together, the bias and its gradient
 for each Linear, each activation and its gradient, two for the loss, one for the update of each run of parameters, and
-CuPy's own copy of the loss into the epoch's. For three layers and two activations that is 15 kernels, 8 products and
+CuPy's own copy of the loss into the epoch's. For three layers and two activations that is 14 kernels, 8 products and
 a copy.
 
 No kernel has run on a GPU yet: NVRTC compiles them, and their arithmetic is run on the CPU, in the tests.
@@ -16,10 +16,10 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from anyfw.backends.cupy.kernels import dropout, elementwise, linear, normalize, rows, update
+from anyfw.backends.cupy.kernels import dropout, elementwise, gather, linear, normalize, rows, update
 from anyfw.backends.cupy.kernels.run import Launch, Run, Uncovered
 
-_FAMILIES = (elementwise, rows, linear, normalize, dropout, update)
+_FAMILIES = (elementwise, rows, linear, gather, normalize, dropout, update)
 
 
 def variants(launch: Launch) -> Mapping[Any, Callable[..., Any]]:

@@ -10,7 +10,7 @@ from anyfw.backends.cupy.kernels.run import Grid
 
 OPTIONS = ("--std=c++17",)
 # The first file has what the others share.
-_FILES = ("common", "elementwise", "rows", "linear", "normalize", "dropout", "update")
+_FILES = ("common", "elementwise", "rows", "linear", "gather", "normalize", "dropout", "update")
 _REAL = {"float32": "float", "float64": "double"}
 
 

@@ -1,12 +1,11 @@
-"""What stands beside a matrix product, which is cuBLAS's: the bias, its gradient, and rows by their numbers."""
+"""What stands beside a matrix product, which is cuBLAS's: the bias and its gradient."""
 
 import math
 from collections.abc import Callable
 from typing import Any
 
-from anyfw.backends.cupy.kernels.run import Run, Uncovered, cover, empty, expect_vectors
+from anyfw.backends.cupy.kernels.run import Run, Uncovered, cover, expect_vectors
 from anyfw.core.arrays import Array, dtype_name, namespace
-from anyfw.ops import gather as gathering
 from anyfw.ops import linear as ops
 
 
@@ -44,22 +43,8 @@ def bias_grad_(run: Run, dy: Array, /, grad: Array, add: bool) -> None:
     run.columns("column_sums", dy, grad, dy, dy.size // columns, columns, int(add))
 
 
-def gather(run: Run, x: Array, /, rows: Array) -> Array:
-    """One launch, for rows of any kind."""
-    word = {4: "gather4", 8: "gather8"}.get(x.dtype.itemsize)
-    fits = dtype_name(rows) == "int64" and rows.ndim == 1 and x.ndim >= 1 and len(x)
-    if word is None or not fits or not (x.flags.c_contiguous and rows.flags.c_contiguous):
-        raise Uncovered
-    y = empty(x, (len(rows), *x.shape[1:]))
-    width = math.prod(x.shape[1:])
-    # A gather moves words and knows no numbers: either compilation has it.
-    run.matrix(word, "float32", len(rows), width, y, x, rows, len(rows), width, len(x))
-    return y
-
-
 VARIANTS: dict[Any, Callable[..., Any]] = {
     ops.linear: linear,
     ops.weight_grad_: weight_grad_,
     ops.bias_grad_: bias_grad_,
-    gathering.gather: gather,
 }
