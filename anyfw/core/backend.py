@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,6 @@ ENTRY_POINTS = "anyfw.backends"
 
 _log = logging.getLogger("anyfw")
 _scoped: ContextVar["Backend | None"] = ContextVar("anyfw_backend", default=None)
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -120,6 +119,11 @@ class Backend(ABC):
         return dtype if isinstance(dtype, str) else str(np.dtype(str(dtype).rpartition(".")[2]))
 
     @property
+    def records(self) -> bool:
+        """Whether `capture` makes recordings that cost less than what they repeat."""
+        return False
+
+    @property
     def has_float64(self) -> bool:
         """Whether the device computes in float64."""
         return True
@@ -139,8 +143,12 @@ class Backend(ABC):
         """A host array of the same values in memory that the device reads fastest."""
         return host
 
-    def capture(self, step: Callable[[], Result]) -> Callable[[], Result]:
-        """`step`, or a recording of it where the device can replay one at less cost."""
+    def capture(self, step: Callable[[], None]) -> Callable[[], None]:
+        """What does `step` at each call: `step` itself or, where the device `records`, soon a replay of it.
+
+        A replay repeats the same work on the same arrays and runs no Python. A call raises RecordingError, with nothing
+        done, where the step asks for what cannot be recorded, as a number on the host.
+        """
         return step
 
     @classmethod

@@ -26,6 +26,10 @@ class BackendError(AnyfwError, RuntimeError):
     """A backend or device that cannot work here."""
 
 
+class RecordingError(BackendError):
+    """A step that the device cannot record, to replay it later; nothing was done."""
+
+
 class PlacementError(AnyfwError, TypeError):
     """Arrays of different backends, devices or dtypes met in one operation."""
 

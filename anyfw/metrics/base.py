@@ -66,6 +66,16 @@ class Metric(Criterion):
         """Forget all rows."""
         self._state = {}
 
+    def sums_in_place(self) -> dict[str, Array]:
+        """The sums themselves, which `update` adds to in place."""
+        return dict(self._state)
+
+    def continue_in(self, sums: dict[str, Array]) -> None:
+        """Go on in these arrays, which a recorded `update` adds to: they take over what is summed up so far."""
+        for name, array in sums.items():
+            array[...] = self._state[name] if self._state else 0.0
+        self._state = dict(sums)
+
     def state(self) -> dict[str, Array]:
         """Copies of the sums, on the device; empty before the first row."""
         return {name: namespace(x).asarray(x, copy=True) for name, x in self._state.items()}

@@ -20,7 +20,13 @@ class Callback:
     """Override what you need. `trainer.stop()` ends the fit after the present step's epoch.
 
     `on_step` runs after every optimiser step: reading a device value there waits for the device.
+
+    Attributes:
+        passive: whether `on_step` leaves the settings of the net, the loss and the optimizer as they are. With another
+            one steps are recorded only where `graph=True` asks for it.
     """
+
+    passive = False
 
     def on_fit_start(self, trainer: "Trainer") -> None:
         """Before the first step of a fit."""
@@ -93,6 +99,8 @@ class AverageWeights(Callback):
         decay: weight of the past in each step, in [0, 1).
     """
 
+    passive = True
+
     def __init__(self, decay: float = 0.999) -> None:
         self.decay = decay
         self.average: EMA | None = None
@@ -142,6 +150,7 @@ class PrintProgress(Callback):
 class ProgressBar(Callback):
     """A bar on the terminal with the running loss; reads the loss a few times a second, not every step."""
 
+    passive = True
     interval = 0.25  # seconds between two reads
 
     def __init__(self) -> None:

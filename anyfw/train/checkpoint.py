@@ -113,6 +113,7 @@ def restore(
         early_stopping=None if stopping is None else EarlyStopping(**stopping),
         progress=progress,
         on_device=run["on_device"],
+        graph=run.get("graph", "auto"),
     )
     _load(trainer, tensors, metadata)
     _tell_differences(metadata.get("environment", {}), environment(backend))

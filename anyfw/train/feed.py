@@ -26,6 +26,28 @@ class Feed(Protocol):
     def batches(self, indices: Indices) -> Iterator[Batch]:
         """(x, y) or (x, y, sample_weight) for each array of row numbers, in turn."""
 
+    def supply(self, position: Array, batches: int, size: int) -> "Supply":
+        """The same for recorded steps.
+
+        Args:
+            position: the number of the epoch's next batch, on the device, shape (1,).
+            batches: how many recorded batches an epoch has.
+            size: rows of each.
+        """
+
+
+class Supply(Protocol):
+    """Hands out batches to recorded steps, always in the same arrays."""
+
+    def begin(self, place: int, indices: Indices) -> None:
+        """Before the recorded steps of an epoch: their batches' rows, the first one's number being `place`."""
+
+    def load(self, batches: int) -> None:
+        """Before each step: bring its batches, if they do not come by themselves."""
+
+    def take(self, i: int) -> Batch:
+        """The step's i-th batch; this is recorded."""
+
 
 def make_feed(
     source: Source,
@@ -83,6 +105,25 @@ class Resident:
             start = stop
             yield gather_columns(chosen, columns, None)
 
+    def supply(self, position: Array, batches: int, size: int) -> Supply:
+        """A gather by a table of all batches' rows, which finds its place on the device."""
+        return _Table(self, position, batches, size)
+
+
+class _Table:
+    def __init__(self, feed: Resident, position: Array, batches: int, size: int) -> None:
+        self.feed, self.position = feed, position
+        self.order = feed.backend.asarray(np.zeros((batches, size)), "int64")
+
+    def begin(self, place: int, indices: Indices) -> None:
+        self.order[place : place + len(indices), :] = self.feed.backend.asarray(np.stack(list(indices)), "int64")
+
+    def load(self, batches: int) -> None:
+        pass
+
+    def take(self, i: int) -> Batch:  # noqa: ARG002 - the position is on the device
+        return gather_columns(self.order, self.feed.columns, self.position)
+
 
 class Streaming:
     """Rows stay on the host; a thread gathers, casts and moves the next batch while this one is used."""
@@ -108,6 +149,10 @@ class Streaming:
             if ahead is not None:
                 yield ahead.result()
 
+    def supply(self, position: Array, batches: int, size: int) -> Supply:  # noqa: ARG002 - as the protocol
+        """Each batch is copied into the arrays of the recording."""
+        return _Inbox(self)
+
     def _moved(self, rows: NDArray[np.int64]) -> Batch:
         columns = self.source[rows]
         if self.check is not None:
@@ -115,6 +160,28 @@ class Streaming:
         typed = _typed(columns, self.dtype, self.labels)
         pinned = [self.backend.pinned(np.ascontiguousarray(column, dtype=name)) for column, name in typed]
         return tuple(self.backend.asarray(column) for column in pinned)
+
+
+class _Inbox:
+    def __init__(self, feed: Streaming) -> None:
+        self.feed = feed
+        self.coming: Iterator[Batch] = iter(())
+        self.places: list[Batch] = []
+
+    def begin(self, place: int, indices: Indices) -> None:  # noqa: ARG002 - as the protocol
+        self.coming = self.feed.batches(indices)
+
+    def load(self, batches: int) -> None:
+        for i in range(batches):
+            batch = next(self.coming)
+            if i == len(self.places):
+                self.places.append(batch)
+                continue
+            for place, column in zip(self.places[i], batch, strict=True):
+                place[...] = column
+
+    def take(self, i: int) -> Batch:
+        return self.places[i]
 
 
 def _typed(columns: Sequence[NDArray[Any]], dtype: str, labels: bool) -> Iterator[tuple[NDArray[Any], str]]:

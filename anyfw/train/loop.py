@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfw.core.errors import ConfigError, NonFiniteError
+from anyfw.core.errors import ConfigError, NonFiniteError, RecordingError
 from anyfw.core.layer import Layer
 from anyfw.core.parameter import to_host
 from anyfw.data import Batches
 from anyfw.losses import Loss
 from anyfw.metrics import Metric
 from anyfw.ops.update import square_sum
-from anyfw.optim import clip_norm_, clip_value_
 from anyfw.train.callbacks import Callback, Row
-from anyfw.train.feed import Batch, Feed
+from anyfw.train.feed import Feed, Indices
 from anyfw.train.interrupt import Interrupt
 from anyfw.train.memory import out_of_memory
+from anyfw.train.recording import recorded_steps
+from anyfw.train.step import Step
 
 if TYPE_CHECKING:
     from anyfw.train.trainer import Trainer
@@ -85,9 +86,17 @@ class Loop:
         self.feed, self.batches, self.measured = feed, batches, measured
         self.listeners = listeners
         self.step_listeners = [one for one in listeners if type(one).on_step is not Callback.on_step]
-        self.parameters = list(trainer.net.parameters())
+        self.work = Step(trainer)
         self.last_epoch = min(plan.last_epoch, plan.first_epoch + _cap("ANYFW_MAX_EPOCHS"))
         self.last_step = trainer.step + _cap("ANYFW_MAX_STEPS")
+        self.recorded = recorded_steps(
+            trainer,
+            feed,
+            plan.batch_size,
+            plan.rows // plan.batch_size,
+            self.last_epoch - trainer.epoch,
+            watched=any(not one.passive for one in self.step_listeners),
+        )
 
     def run(self) -> None:
         """Train to the plan's end, a cap of the environment, `Trainer.stop`, Ctrl-C or an error."""
@@ -124,12 +133,7 @@ class Loop:
         for listener in self.listeners:
             listener.on_epoch_start(trainer)
         pending = order[plan.batch :][: (self.last_step - trainer.step) * trainer.accumulate]
-        moved, sizes = self.feed.batches(pending), [len(rows) for rows in pending]
-        for start in range(0, len(pending), trainer.accumulate):
-            try:
-                self._step(moved, sizes[start : start + trainer.accumulate])
-            except MemoryError as error:
-                raise out_of_memory(trainer, self.feed) from error
+        for _ in self._steps(pending):
             for listener in self.step_listeners:
                 listener.on_step(trainer)
             if interrupt.requested:
@@ -139,32 +143,41 @@ class Loop:
                 trainer.folder.checkpoint(trainer)
         self._end_epoch([len(rows) for rows in order[: plan.batch]], started)
 
-    def _step(self, moved: Iterator[Batch], sizes: Sequence[int]) -> None:
-        # Forward, loss, backward for each of the batches that make one step; then clip, update, forget the gradients.
-        # The host only gives orders here: it reads nothing from the device.
+    def _steps(self, pending: Indices) -> Iterator[None]:
+        # Does the step of each of these batches, or of so many as make one, when it is asked for. The host only gives
+        # orders here: it reads nothing from the device.
         trainer, plan = self.trainer, self.plan
-        net, loss, metrics, losses = trainer.net, trainer.loss, trainer.metrics, trainer.batch_losses
-        assert losses is not None
-        total = sum(sizes)
-        for size in sizes:
-            x, *rest = next(moved)
-            y = net.forward(x, train=True)
-            value, dy = loss(y, *rest)
-            if size != total and loss.reduction != "sum":
-                dy *= size / total
-            net.accumulate(dy)
-            losses[plan.batch] = value
-            for metric in metrics:
-                metric.update(y, *rest)
-            plan.batch += 1
-        if trainer.clip_value is not None:
-            clip_value_(self.parameters, trainer.clip_value)
-        if trainer.clip_norm is not None:
-            clip_norm_(self.parameters, trainer.clip_norm)
-        trainer.optimizer.step()
-        for parameter in self.parameters:
-            parameter.zero_grad()
-        trainer.step += 1
+        try:
+            before = plan.batch
+            yield from self._recorded_steps(pending)
+            rest, losses = pending[plan.batch - before :], trainer.batch_losses
+            moved = self.feed.batches(rest)
+            assert losses is not None
+            for start in range(0, len(rest), trainer.accumulate):
+                sizes = [len(rows) for rows in rest[start : start + trainer.accumulate]]
+                for size in sizes:
+                    losses[plan.batch] = self.work.learn(next(moved), size / sum(sizes))
+                    plan.batch += 1
+                self.work.update()
+                trainer.step += 1
+                yield
+        except MemoryError as error:
+            raise out_of_memory(trainer, self.feed) from error
+
+    def _recorded_steps(self, pending: Indices) -> Iterator[None]:
+        # As many of them as can be recorded; the others are left.
+        trainer = self.trainer
+        if self.recorded is None:
+            return
+        for _ in range(0, self.recorded.begin(pending), trainer.accumulate):
+            try:
+                self.recorded.step()
+            except RecordingError:
+                self.recorded = None
+                return
+            self.plan.batch += trainer.accumulate
+            trainer.step += 1
+            yield
 
     def _end_epoch(self, sizes: Sequence[int], started: float) -> None:
         trainer = self.trainer

@@ -142,6 +142,7 @@ def describe(trainer: "Trainer") -> dict[str, Any]:
         "clip_value": trainer.clip_value,
         "accumulate": trainer.accumulate,
         "on_device": trainer.on_device,
+        "graph": trainer.graph,
         "checkpoint_every": trainer.checkpointing.text,
         "keep": trainer.folder.keep if trainer.folder else 2,
         "fit": asdict(trainer.plan) if trainer.plan else None,

@@ -52,6 +52,8 @@ class Trainer:
         early_stopping: patience in epochs, or an `EarlyStopping`.
         progress: None is a bar on a terminal and nothing elsewhere; True, "bar" or "lines" always show something.
         on_device: True, False, or "auto": keep the data on the device if it fits.
+        graph: record a step once and replay it, on a device that can (CUDA): "auto" where it pays, True wherever it is
+            possible, with a warning that says why where it is not, or False. The results are the same.
 
     Attributes:
         epoch: epochs done.
@@ -82,6 +84,7 @@ class Trainer:
         early_stopping: int | EarlyStopping | None = None,
         progress: bool | str | None = None,
         on_device: bool | str = "auto",
+        graph: bool | str = "auto",
     ) -> None:
         if isinstance(early_stopping, bool):
             raise ConfigError("Trainer: early_stopping takes a patience in epochs, or an EarlyStopping.")
@@ -97,7 +100,9 @@ class Trainer:
         self.net, self.loss, self.optimizer = net, loss, optimizer
         self.metrics = [resolve(metric) for metric in metrics]
         self.callbacks = list(callbacks)
-        self.seed, self.accumulate, self.on_device = seed, accumulate, on_device
+        if graph not in (True, False, "auto"):
+            raise ConfigError(f"Trainer: expected graph as True, False or 'auto', got {graph!r}.")
+        self.seed, self.accumulate, self.on_device, self.graph = seed, accumulate, on_device, graph
         self.clip_norm, self.clip_value = clip_norm, clip_value
         # A copy: what it remembers of this run is nothing to another trainer that is given the same one.
         stopping = EarlyStopping(early_stopping) if isinstance(early_stopping, int) else copy.copy(early_stopping)
