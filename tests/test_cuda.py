@@ -15,6 +15,7 @@ from anyfw.backends.cupy.kernels import launch, variants
 from anyfw.ops import activation, gather, linear, loss, normalize, softmax, update
 from tests.cuda import nvrtc
 from tests.cuda.player import COMPILER, Player
+from tests.cuda.products import PlayedProducts
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 
@@ -22,6 +23,11 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="g++ is not install
 @pytest.fixture(scope="module")
 def player(tmp_path_factory):
     return Player(tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture(scope="module")
+def products():
+    return PlayedProducts()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -172,15 +178,13 @@ def test_a_planted_error_is_caught(planted, tmp_path):
 
 
 @pytest.fixture
-def on_played_kernels(player):
+def on_played_kernels(player, products):
     # NumPy's arrays are served by the CUDA kernels for a while, so that whole nets train on them.
-    made = dict(variants(player))
-    # In one op for both, NumPy's compiled kernel would not come by these.
-    made[linear.parameter_grads_] = linear.parameter_grads_.dispatch(object)
+    made = dict(variants(player, products))
     before = {op: op.dispatch(np.ndarray) for op in made}
     for op, variant in made.items():
         op.register(np.ndarray, variant)
-    yield player
+    yield player, products
     for op, variant in before.items():
         op.register(np.ndarray, variant)
 
@@ -203,10 +207,11 @@ def _net():
 def test_a_net_trains_on_the_kernels_as_on_numpy(request, dtype, tolerance):
     target = np.arange(96) * 5 % 4
     expected = _train(_net(), losses.CrossEntropyLoss(), target, dtype=dtype, clip_norm=1.0, metrics=["accuracy"])
-    player = request.getfixturevalue("on_played_kernels")
-    before = len(player.launched)
+    player, products = request.getfixturevalue("on_played_kernels")
+    before, done = len(player.launched), len(products.done)
     found = _train(_net(), losses.CrossEntropyLoss(), target, dtype=dtype, clip_norm=1.0, metrics=["accuracy"])
-    assert len(player.launched) - before > 6 * 20
+    assert len(player.launched) - before > 6 * 17
+    assert len(products.done) - done > 6 * 10
     np.testing.assert_allclose(found, expected, rtol=tolerance)
 
 
@@ -215,24 +220,25 @@ def test_the_launches_of_a_step_are_as_documented(on_played_kernels):
     net = nn.Sequential(nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 7), nn.ReLU(), nn.Linear(7, 4)).to("numpy", "float32")
     criterion, optimizer = losses.CrossEntropyLoss(), optim.Adam(net.parameters())
     x, y, rows = numbers(50, 12), np.arange(50) % 4, np.arange(40)
+    player, products = on_played_kernels
     for _ in range(2):
-        on_played_kernels.launched.clear()
+        player.launched.clear()
+        products.done.clear()
         batch, target = gather.gather_columns(rows, (x, y), None)
         _, dy = criterion(net.forward(batch, train=True), target)
         net.accumulate(dy)
         optimizer.step()
         optimizer.zero_grad()
     # Three layers and two activations: see anyfw/backends/cupy/kernels/__init__.py.
-    assert Counter(on_played_kernels.launched) == {
+    assert Counter(player.launched) == {
         "gather_columns": 1,
-        "add_bias": 3,
         "relu": 2,
         "cross_entropy": 1,
         "mean": 1,
-        "column_sums": 3,
         "relu_grad": 2,
         "adam": 1,
     }
+    assert Counter(products.done) == {"bias": 3, "sum_a": 3, "": 2}
 
 
 BROKEN = [

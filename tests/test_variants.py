@@ -18,6 +18,7 @@ from anyfw.backends.cupy.kernels import variants as cuda_kernels
 from anyfw.backends.numpy import kernels
 from anyfw.ops import activation, dropout, gather, linear, loss, normalize, softmax, update
 from tests.cuda.player import COMPILER, Player
+from tests.cuda.products import PlayedProducts
 
 MODULES: dict[str, dict[Any, Callable[..., Any]]] = {"plain": kernels.VARIANTS}
 try:
@@ -26,8 +27,9 @@ try:
     MODULES["numba"] = kernels_numba.VARIANTS
 except ImportError:  # numba is an extra
     MODULES["numba"] = {}
-# The CUDA kernels, whose text g++ compiles and whose threads are played on the CPU.
-MODULES["cuda"] = cuda_kernels(Player(Path(tempfile.mkdtemp(prefix="anyfw-cuda-")))) if COMPILER else {}
+# The CUDA kernels, whose text g++ compiles and whose threads are played on the CPU; products by cuBLASLt's interface.
+PLAYER = Player(Path(tempfile.mkdtemp(prefix="anyfw-cuda-")))
+MODULES["cuda"] = cuda_kernels(PLAYER, PlayedProducts()) if COMPILER else {}
 
 Make = Callable[..., np.ndarray]
 SHAPES = ((5, 7), (1, 3), (130, 33), (0, 4))
@@ -101,6 +103,8 @@ ROWS: list[tuple[Any, Any, Callable[..., tuple[Any, ...]], tuple[dict[str, Any],
     (softmax.log_softmax_grad, TALL, gradient(-1), ({},)),
     (linear.linear, TALL, lambda m, s: (m(*s), m(4, s[1]), m(4)), ({},)),
     (linear.linear, TALL, lambda m, s: (m(2, *s), m(40, s[1]), None), ({},)),
+    (linear.product, TALL, lambda m, s: (m(*s), m(s[1], 9)), ({},)),
+    (linear.product, TALL, lambda m, s: (m(*s).T, m(s[0], 9)), ({},)),
     (linear.linear_grad, TALL, lambda m, s: (m(*s), m(s[1], 9)), ({},)),
     (linear.linear_grad, TALL, lambda m, s: (m(2, *s), m(s[1], 90)), ({},)),
     (linear.weight_grad_, TALL, lambda m, s: (m(*s), m(s[0], 6), m(s[1], 6), False), ({},)),
@@ -111,6 +115,12 @@ ROWS: list[tuple[Any, Any, Callable[..., tuple[Any, ...]], tuple[dict[str, Any],
         linear.parameter_grads_,
         TALL,
         lambda m, s: (m(*s), m(s[0], 6), (m(s[1], 6), True), (m(s[1]), False)),
+        ({},),
+    ),
+    (
+        linear.parameter_grads_,
+        TALL,
+        lambda m, s: (m(3, *s), m(3, s[0], 6), (m(s[1], 6), False), (m(s[1]), False)),
         ({},),
     ),
     (linear.parameter_grads_, TALL, lambda m, s: (m(2, *s), m(2, s[0], 6), None, (m(s[1]), True)), ({},)),

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from anyfw.core.arrays import Array, DType, Namespace
 from anyfw.core.errors import AnyfwError, BackendError, UnknownNameError
+from anyfw.core.uploads import Uploads
 
 BUILT_IN = ("numpy", "cupy", "torch", "strict")
 # How to get the library of a backend whose module imports it at once, and so cannot say it itself.
@@ -68,6 +69,7 @@ class Backend(ABC):
     spec: str
     device: object
     xp: Namespace
+    _matmul = "float32"
 
     @abstractmethod
     def __init__(self, device: str | None = None) -> None:
@@ -119,6 +121,33 @@ class Backend(ABC):
         return dtype if isinstance(dtype, str) else str(np.dtype(str(dtype).rpartition(".")[2]))
 
     @property
+    def matmul(self) -> str:
+        """In which precision matrix products of float32 multiply: "float32" or, where the device has it, another.
+
+        "tf32" keeps 10 bits of each factor and "bfloat16" 7, on tensor cores that are many times faster. Sums, arrays,
+        weights and their updates stay float32. The environment variable ANYFW_MATMUL sets it where a backend is opened.
+
+        Raises:
+            UnknownNameError: assigned what is none of `precisions`.
+        """
+        return self._matmul
+
+    @matmul.setter
+    def matmul(self, precision: str) -> None:
+        if precision not in self.precisions:
+            raise UnknownNameError(f"matmul precision of {self.spec}", precision, self.precisions)
+        self._matmul = precision
+        self._multiply_in(precision)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What `matmul` may be."""
+        return ("float32",)
+
+    def _multiply_in(self, precision: str) -> None:  # noqa: B027 - most have nothing to be told
+        """Tell the library."""
+
+    @property
     def records(self) -> bool:
         """Whether `capture` makes recordings that cost less than what they repeat."""
         return False
@@ -137,11 +166,15 @@ class Backend(ABC):
 
     def provenance(self) -> dict[str, str]:
         """What decides the last bits of a result here, by name: versions, kernels, threads; kept in checkpoints."""
-        return {self.package: self.version()}
+        return {self.package: self.version(), **({} if self.matmul == "float32" else {"matmul": self.matmul})}
 
     def pinned(self, host: NDArray[np.generic]) -> NDArray[np.generic]:
         """A host array of the same values in memory that the device reads fastest."""
         return host
+
+    def uploads(self) -> Uploads:
+        """What moves batch after batch to the device."""
+        return Uploads(self)
 
     def capture(self, step: Callable[[], None]) -> Callable[[], None]:
         """What does `step` at each call: `step` itself or, where the device `records`, soon a replay of it.

@@ -10,6 +10,7 @@ from anyfw.core.backend import backend_of
 from anyfw.core.criterion import Criterion
 from anyfw.core.errors import ConfigError, DataError, ShapeError
 from anyfw.core.parameter import to_host
+from anyfw.ops.linear import product
 
 
 class Metric(Criterion):
@@ -154,6 +155,16 @@ class Metric(Criterion):
                 xp.reshape(sample_weight, (-1,) + (1,) * (len(shape) - 1)), tuple(int(n) for n in shape)
             )
         return xp.reshape(xp.astype(sample_weight, dtype, copy=False), (-1,))
+
+
+def weighted_sums(weight: Array, x: Array) -> Array:
+    """The sum of x's rows, each times its weight.
+
+    Shapes:
+        weight: (rows,); x: (rows, n); returns (n,).
+    """
+    xp = namespace(x)
+    return xp.reshape(product(xp.reshape(weight, (1, -1)), x), (-1,))
 
 
 def sum_dtype(y: Array) -> DType:

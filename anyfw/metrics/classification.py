@@ -2,7 +2,8 @@
 
 from anyfw.core.arrays import Array, is_integer, namespace
 from anyfw.core.errors import ConfigError, ShapeError, UnknownNameError
-from anyfw.metrics.base import Metric, expect_labels, is_binary, sum_dtype
+from anyfw.metrics.base import Metric, expect_labels, is_binary, sum_dtype, weighted_sums
+from anyfw.ops.linear import product
 
 
 class _Decided(Metric):
@@ -135,7 +136,7 @@ class ConfusionMatrix(_Decided):
             raise ShapeError(f"{self.who}: expected outputs of {self.classes} classes, got {classes}.")
         columns = _one_hot(predicted, classes, y)
         columns *= namespace(y).expand_dims(weight, axis=-1)
-        self.add(matrix=_one_hot(true, classes, y).T @ columns)
+        self.add(matrix=product(_one_hot(true, classes, y).T, columns))
 
     def compute(self) -> list[list[float]]:
         """The matrix, by rows."""
@@ -161,7 +162,11 @@ class _PerClass(_Decided):
         xp = namespace(y)
         decided, actual = _one_hot(predicted, classes, y), _one_hot(true, classes, y)
         right = weight * xp.astype(predicted == true, weight.dtype)
-        self.add(right=right @ actual, predicted=weight @ decided, true=weight @ actual)
+        self.add(
+            right=weighted_sums(right, actual),
+            predicted=weighted_sums(weight, decided),
+            true=weighted_sums(weight, actual),
+        )
 
     def compute(self) -> float | list[float]:
         """One number for each class, or their mean over the classes that occur."""

@@ -4,7 +4,7 @@ from math import prod, sqrt
 
 from anyfw.core.arrays import Array, namespace
 from anyfw.core.errors import DataError
-from anyfw.metrics.base import Metric, sum_dtype
+from anyfw.metrics.base import Metric, sum_dtype, weighted_sums
 
 
 class _Numbers(Metric):
@@ -28,7 +28,7 @@ class MAE(_Numbers):
         """Sum the absolute errors of each output."""
         y, target, weight = self.columns(y, target, sample_weight)
         xp = namespace(y)
-        self.add(error=weight @ xp.abs(y - target), weight=xp.sum(weight))
+        self.add(error=weighted_sums(weight, xp.abs(y - target)), weight=xp.sum(weight))
 
     def compute(self) -> float:
         """The weighted mean."""
@@ -48,7 +48,7 @@ class RMSE(_Numbers):
         y, target, weight = self.columns(y, target, sample_weight)
         xp = namespace(y)
         error = y - target
-        self.add(error=weight @ (error * error), weight=xp.sum(weight))
+        self.add(error=weighted_sums(weight, error * error), weight=xp.sum(weight))
 
     def compute(self) -> float:
         """The root for each output, then their mean."""
@@ -76,9 +76,9 @@ class R2(_Numbers):
         y, target, weight = self.columns(y, target, sample_weight)
         xp = namespace(y)
         total = xp.sum(weight)
-        mean = weight @ target / _nonzero(total)
+        mean = weighted_sums(weight, target) / _nonzero(total)
         off, error = target - mean, y - target
-        spread = weight @ (off * off)
+        spread = weighted_sums(weight, off * off)
         rows = xp.full((), float(y.shape[0]), dtype=y.dtype, device=y.device)
         if self._state:
             # Sums of squares minus squared sums would cancel: the spreads add, and the distance of the means.
@@ -87,7 +87,7 @@ class R2(_Numbers):
             step = mean - before["mean"]
             spread = spread + step * step * (before["weight"] * total / both)
             mean = step * (total / both)
-        self.add(error=weight @ (error * error), mean=mean, spread=spread, weight=total, rows=rows)
+        self.add(error=weighted_sums(weight, error * error), mean=mean, spread=spread, weight=total, rows=rows)
 
     def compute(self) -> float:
         """That of each output, then their mean."""

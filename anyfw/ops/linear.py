@@ -24,6 +24,16 @@ def linear(x: Array, /, weight: Array, bias: Array | None) -> Array:
 
 
 @op
+def product(a: Array, /, b: Array) -> Array:
+    """The matrix product a @ b, for what is no layer's: on a device that records steps, the one that can be recorded.
+
+    Shapes:
+        a: (m, k); b: (k, n); returns (m, n).
+    """
+    return a @ b
+
+
+@op
 def linear_grad(dy: Array, /, weight: Array) -> Array:
     """The gradient by the input: dx = dy @ weight.
 

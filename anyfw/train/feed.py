@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from anyfw.core.arrays import Array
 from anyfw.core.backend import Backend
-from anyfw.core.errors import ConfigError
+from anyfw.core.errors import ConfigError, OutOfMemoryError
+from anyfw.core.uploads import Uploads
 from anyfw.data import Arrays, Source
 from anyfw.ops.gather import gather_columns
 
@@ -91,7 +92,15 @@ class Resident:
 
     def __init__(self, source: Arrays, backend: Backend, dtype: str, labels: bool) -> None:
         self.backend = backend
-        self.columns = tuple(backend.asarray(column, name) for column, name in _typed(source.arrays, dtype, labels))
+        typed = list(_typed(source.arrays, dtype, labels))
+        try:
+            self.columns = tuple([backend.asarray(column, name) for column, name in typed])
+        except MemoryError as error:
+            size = sum(column.size * np.dtype(name).itemsize for column, name in typed)
+            raise OutOfMemoryError(
+                f"The data, {size / 1e6:,.0f} MB, do not fit into the memory of {backend.spec}. "
+                "Leave them on the host: on_device=False."
+            ) from error
 
     def batches(self, indices: Indices) -> Iterator[Batch]:
         """Gather each batch; the epoch's order crosses to the device in one copy."""
@@ -140,26 +149,26 @@ class Streaming:
 
     def batches(self, indices: Indices) -> Iterator[Batch]:
         """Move each batch one ahead of its use."""
+        uploads = self.backend.uploads()
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="anyfw-feed") as pool:
-            ahead: Future[Batch] | None = None
+            ahead: Future[Any] | None = None
             for rows in indices:
-                current, ahead = ahead, pool.submit(self._moved, rows)
+                current, ahead = ahead, pool.submit(self._begin, uploads, rows, uploads.mark())
                 if current is not None:
-                    yield current.result()
+                    yield uploads.finish(current.result())
             if ahead is not None:
-                yield ahead.result()
+                yield uploads.finish(ahead.result())
 
     def supply(self, position: Array, batches: int, size: int) -> Supply:  # noqa: ARG002 - as the protocol
         """Each batch is copied into the arrays of the recording."""
         return _Inbox(self)
 
-    def _moved(self, rows: NDArray[np.int64]) -> Batch:
+    def _begin(self, uploads: Uploads, rows: NDArray[np.int64], mark: Any) -> Any:
         columns = self.source[rows]
         if self.check is not None:
             self.check(*columns[1:])
         typed = _typed(columns, self.dtype, self.labels)
-        pinned = [self.backend.pinned(np.ascontiguousarray(column, dtype=name)) for column, name in typed]
-        return tuple(self.backend.asarray(column) for column in pinned)
+        return uploads.begin([np.ascontiguousarray(column, dtype=name) for column, name in typed], mark)
 
 
 class _Inbox:

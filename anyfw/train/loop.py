@@ -113,6 +113,8 @@ class Loop:
                     listener.on_fit_end(trainer)
             finally:
                 trainer.net.zero_grad()
+                if self.recorded is not None:
+                    self.recorded.close()
                 for listener in self.listeners:
                     listener.close()
 
@@ -173,6 +175,7 @@ class Loop:
             try:
                 self.recorded.step()
             except RecordingError:
+                self.recorded.close()
                 self.recorded = None
                 return
             self.plan.batch += trainer.accumulate

@@ -134,6 +134,10 @@ class RecordedSteps:
         if not self.sums:
             self.sums = [metric.sums_in_place() for metric in trainer.metrics]
 
+    def close(self) -> None:
+        """Let go of the recording and its memory."""
+        self.replay = None
+
     def _step(self) -> None:
         # What is recorded. Everything it reads and writes stays where it is for as long as the recording lives.
         accumulate = self.trainer.accumulate
@@ -168,4 +172,5 @@ def _setting(trainer: "Trainer") -> tuple[Any, ...]:
         net = ""
     optimizer = {name: value for name, value in trainer.optimizer.config().items() if name != "lr"}
     packs = [(id(parameter.pack), parameter.pack and parameter.pack.changes) for parameter in trainer.net.parameters()]
-    return net, json.dumps(optimizer), repr(trainer.loss.config()), trainer.clip_norm, trainer.clip_value, packs
+    precision, clips = trainer.net.backend.matmul, (trainer.clip_norm, trainer.clip_value)
+    return net, json.dumps(optimizer), repr(trainer.loss.config()), precision, clips, packs

@@ -3,7 +3,11 @@
 This module has never run on a GPU yet: its names and signatures are checked against CuPy without a driver.
 """
 
+import logging
+import os
+from collections.abc import Callable
 from importlib.metadata import distributions
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +15,36 @@ from numpy.typing import NDArray
 from anyfw.core import backend
 from anyfw.core.arrays import Array, DType
 from anyfw.core.errors import BackendError, UnknownNameError
+from anyfw.core.uploads import Uploads
 from anyfw.ops.variants import fused, register
+
+_log = logging.getLogger("anyfw")
 
 
 def _wheels() -> list[str]:
     # All packages that bring a module `cupy`.
     names = {str(found.metadata["Name"]).lower() for found in distributions()}
     return sorted(name for name in names if name == "cupy" or name.startswith(("cupy-cuda", "cupy-rocm")))
+
+
+# One for all devices: variants are registered by the type of array.
+_serving: list[Any] = []
+
+
+def _serve(cupy: Any) -> Any:
+    # Registers the kernels, and gives the products, or None where CuPy's own must do.
+    from anyfw.backends.cupy.kernels import variants
+    from anyfw.backends.cupy.kernels.launch import CudaLaunch, CudaProducts
+
+    if not _serving:
+        try:
+            products = CudaProducts(cupy)
+        except OSError as error:
+            _log.warning("Products are cuBLAS's, and no steps are recorded: %s.", error)
+            products = None
+        register(cupy.ndarray, variants(CudaLaunch(cupy), products))
+        _serving.append(products)
+    return _serving[0]
 
 
 class Backend(backend.Backend):
@@ -38,12 +65,47 @@ class Backend(backend.Backend):
         if (device or "0") not in known:
             raise UnknownNameError("device of cupy", device, known)
         self._cupy = cupy
-        if fused() != "0":
-            from anyfw.backends.cupy.kernels import variants
-            from anyfw.backends.cupy.kernels.launch import CudaLaunch
-
-            register(cupy.ndarray, variants(CudaLaunch(cupy)))
         self.spec, self.device, self.xp = f"cupy:{device or 0}", cupy.cuda.Device(int(device or 0)), cupy_namespace
+        # CuPy's functions work on the current device: it is that of the backend which was opened last.
+        self.device.use()  # type: ignore[attr-defined]
+        self._products = None
+        if fused() != "0":
+            self._products = _serve(cupy)
+        self.matmul = os.environ.get("ANYFW_MATMUL", "").strip() or "float32"
+
+    @property
+    def records(self) -> bool:
+        """Where products are cuBLASLt's: CuPy's own cannot be captured."""
+        return self._products is not None
+
+    def capture(self, step: Callable[[], None]) -> Callable[[], None]:
+        """A CUDA graph."""
+        from anyfw.backends.cupy.graph import Graph
+
+        return Graph(self._cupy, self.device, step) if self.records else step
+
+    def pinned(self, host: NDArray[np.generic]) -> NDArray[np.generic]:
+        """A page-locked copy."""
+        import cupyx
+
+        place: NDArray[np.generic] = cupyx.empty_pinned(host.shape, host.dtype)
+        place[...] = host
+        return place
+
+    def uploads(self) -> Uploads:
+        """Copies that run while the device computes."""
+        from anyfw.backends.cupy.uploads import Uploads
+
+        return Uploads(self._cupy, self.device)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """All three with cuBLASLt; only float32 without."""
+        return ("float32",) if self._products is None else ("float32", "tf32", "bfloat16")
+
+    def _multiply_in(self, precision: str) -> None:
+        if self._products is not None:
+            self._products.on(self.device.id).precision = precision  # type: ignore[attr-defined]
 
     @classmethod
     def devices(cls) -> tuple[str, ...]:

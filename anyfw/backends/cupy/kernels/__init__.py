@@ -16,15 +16,16 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from anyfw.backends.cupy.cublaslt import Products
 from anyfw.backends.cupy.kernels import dropout, elementwise, gather, linear, normalize, rows, update
 from anyfw.backends.cupy.kernels.run import Launch, Run, Uncovered
 
 _FAMILIES = (elementwise, rows, linear, gather, normalize, dropout, update)
 
 
-def variants(launch: Launch) -> Mapping[Any, Callable[..., Any]]:
-    """The variants of all ops that have a kernel, by op."""
-    run = Run(launch)
+def variants(launch: Launch, products: Products | None = None) -> Mapping[Any, Callable[..., Any]]:
+    """The variants of all ops that have a kernel, by op; without `products` they are the array library's own."""
+    run = Run(launch, products)
     return {op: _guarded(op, function, run) for family in _FAMILIES for op, function in family.VARIANTS.items()}
 
 

@@ -1,4 +1,5 @@
 """Launches on a GPU: NVRTC compiles the kernels at their first use, once for each dtype, and CuPy keeps them on disk.
+Products are cuBLASLt's.
 
 This module has never run on a GPU yet.
 """
@@ -6,7 +7,9 @@ This module has never run on a GPU yet.
 from importlib.resources import files
 from typing import Any
 
+from anyfw.backends.cupy.cublaslt import CublasLt, load
 from anyfw.backends.cupy.kernels.run import Grid
+from anyfw.core.arrays import Array
 
 OPTIONS = ("--std=c++17",)
 # The first file has what the others share.
@@ -40,3 +43,34 @@ class CudaLaunch:
             self._modules[dtype] = self._cupy.RawModule(code=source(dtype), options=OPTIONS)
         function = self._functions[dtype, name] = self._modules[dtype].get_function(name)
         return function
+
+
+class CudaProducts:
+    """Products by cuBLASLt on the device of their arrays, in CuPy's current stream.
+
+    Attributes:
+        devices: by their numbers; `CublasLt.precision` is each device's own.
+
+    Raises:
+        OSError: there is no cuBLASLt.
+    """
+
+    def __init__(self, cupy: Any) -> None:
+        self._cupy, self._library = cupy, load()
+        self.devices: dict[int, CublasLt] = {}
+
+    def on(self, device: int) -> CublasLt:
+        """The products of a device."""
+        if device not in self.devices:
+            stream = self._cupy.cuda.get_current_stream
+            self.devices[device] = CublasLt(
+                self._library,
+                lambda x: int(x.data.ptr),
+                lambda: int(stream().ptr),
+                lambda size: self._cupy.empty(size, dtype="uint8"),
+            )
+        return self.devices[device]
+
+    def __call__(self, out: Array, a: Array, b: Array, **options: Any) -> bool:
+        """As `Products`."""
+        return self.on(out.device.id)(out, a, b, **options)

@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+from anyfw.backends.cupy.cublaslt import Products
 from anyfw.core.arrays import Array, DType, dtype_name, namespace
 
 # Threads of a block, as `source/common.cu` has them: for elements; for rows, a warp each; for columns, so many each.
@@ -32,10 +33,28 @@ class Uncovered(Exception):  # noqa: N818 - no error: raised where the reference
 
 
 class Run:
-    """Launches by the shape of what a kernel goes over; nothing is launched for nothing."""
+    """Launches by the shape of what a kernel goes over; nothing is launched for nothing. And matrix products.
 
-    def __init__(self, launch: Launch) -> None:
-        self.launch = launch
+    Args:
+        launch: runs kernels.
+        products: computes products; without it they are the array library's own.
+    """
+
+    def __init__(self, launch: Launch, products: Products | None) -> None:
+        self.launch, self.products = launch, products
+
+    def product(self, out: Array, a: Array, b: Array, **options: Any) -> bool:
+        """As `Products`."""
+        if self.products is not None:
+            return self.products(out, a, b, **options)
+        if options.pop("epilogue", ""):
+            return False
+        left, right = (a.T if options.get("transpose_a") else a), (b.T if options.get("transpose_b") else b)
+        if options.get("add"):
+            out += left @ right
+        else:
+            namespace(out).matmul(left, right, out=out)
+        return True
 
     def each(self, name: str, like: Array, *arguments: Any) -> None:
         """One thread for each element."""
