@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "2")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
+import numpy as np
 import pytest
 
 from anyfw.core.backend import Backend, backend_class, get_backend, use_backend
@@ -30,3 +31,38 @@ def backend(request: pytest.FixtureRequest):
     found = open_backend(request.param)
     with use_backend(found):
         yield found
+
+
+@pytest.fixture(scope="session")
+def player(tmp_path_factory):
+    """Runs CUDA kernels on the CPU."""
+    from tests.played.player import COMPILER, Player
+
+    if COMPILER is None:
+        pytest.skip("g++ is not installed")
+    return Player(tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture(scope="session")
+def products():
+    """Computes cuBLASLt's products on the CPU."""
+    from tests.played.player import COMPILER
+    from tests.played.products import PlayedProducts
+
+    if COMPILER is None:
+        pytest.skip("g++ is not installed")
+    return PlayedProducts()
+
+
+@pytest.fixture
+def on_played_kernels(player, products):
+    """NumPy's arrays are served by the CUDA kernels for a while, so that whole nets train on them."""
+    from anyfw.backends.cupy.kernels import variants
+
+    made = dict(variants(player, products))
+    before = {op: op.dispatch(np.ndarray) for op in made}
+    for op, variant in made.items():
+        op.register(np.ndarray, variant)
+    yield player, products
+    for op, variant in before.items():
+        op.register(np.ndarray, variant)

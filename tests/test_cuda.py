@@ -3,6 +3,7 @@
 `test_variants.py` compares every kernel with its reference; here are larger sizes, planted errors, and a training run.
 """
 
+import inspect
 import re
 from collections import Counter
 
@@ -13,21 +14,10 @@ from anyfw import Trainer, losses, nn, optim
 from anyfw.backends import cupy as cupy_backend
 from anyfw.backends.cupy.kernels import launch, variants
 from anyfw.ops import activation, gather, linear, loss, normalize, softmax, update
-from tests.cuda import nvrtc
-from tests.cuda.player import COMPILER, Player
-from tests.cuda.products import PlayedProducts
+from tests.played import nvrtc
+from tests.played.player import COMPILER, Player
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
-
-
-@pytest.fixture(scope="module")
-def player(tmp_path_factory):
-    return Player(tmp_path_factory.mktemp("kernels"))
-
-
-@pytest.fixture(scope="module")
-def products():
-    return PlayedProducts()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -177,18 +167,6 @@ def test_a_planted_error_is_caught(planted, tmp_path):
             kernel(*given[0])
 
 
-@pytest.fixture
-def on_played_kernels(player, products):
-    # NumPy's arrays are served by the CUDA kernels for a while, so that whole nets train on them.
-    made = dict(variants(player, products))
-    before = {op: op.dispatch(np.ndarray) for op in made}
-    for op, variant in made.items():
-        op.register(np.ndarray, variant)
-    yield player, products
-    for op, variant in before.items():
-        op.register(np.ndarray, variant)
-
-
 def _train(net, loss_, target, **options):
     x = np.random.default_rng(0).standard_normal((96, 12))
     trainer = Trainer(net, loss_, optim.AdamW(net.parameters(), lr=1e-2), backend="numpy", progress=False, **options)
@@ -306,14 +284,35 @@ def test_cupy_has_what_is_called():
         "RawModule.get_function",
         "asarray",
         "asnumpy",
+        "empty",
+        "ndarray.set",
         "get_default_memory_pool",
         "cuda.Device.synchronize",
         "cuda.Device.use",
         "cuda.MemoryPool.free_bytes",
+        "cuda.MemoryPool.get_limit",
+        "cuda.MemoryPool.malloc",
+        "cuda.MemoryPool.set_limit",
+        "cuda.MemoryPool.total_bytes",
+        "cuda.Graph.launch",
+        "cuda.Stream.begin_capture",
+        "cuda.Stream.end_capture",
+        "cuda.Stream.record",
+        "cuda.Stream.wait_event",
+        "cuda.Event.synchronize",
+        "cuda.get_current_stream",
         "cuda.runtime.getDeviceCount",
         "cuda.runtime.memGetInfo",
+        "cuda.using_allocator",
     ):
         found = cupy
         for name in path.split("."):
             found = getattr(found, name)
         assert callable(found), path
+    assert "stream" in cupy.ndarray.set.__doc__.splitlines()[0]
+    assert "non_blocking" in cupy.cuda.Stream.__doc__
+    assert "size" in cupy.cuda.MemoryPool.set_limit.__doc__.splitlines()[0]
+    assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
+    import cupyx
+
+    assert "dtype" in inspect.signature(cupyx.empty_pinned).parameters

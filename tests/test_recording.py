@@ -10,7 +10,7 @@ from anyfw import Trainer, losses, metrics, nn, optim
 from anyfw.core import backend as backends
 from anyfw.ops import activation, dropout, gather, linear, loss, normalize, softmax, update
 from anyfw.train.callbacks import AverageWeights, Callback
-from tests.cuda.tape import Tape, TapeBackend, Taped
+from tests.played.tape import Tape, TapeBackend, Taped
 from tests.specs import OPTIMISERS
 
 RNG = np.random.default_rng(0)

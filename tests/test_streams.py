@@ -13,7 +13,7 @@ from anyfw.backends.cupy.uploads import Uploads
 from anyfw.core.errors import RecordingError
 from anyfw.data import Arrays
 from anyfw.train.feed import Streaming
-from tests.cuda.late import Device, Stream, late_cupy
+from tests.played.late import Device, Stream, late_cupy
 
 
 @pytest.fixture

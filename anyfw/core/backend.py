@@ -60,6 +60,7 @@ class Backend(ABC):
         spec: name and device as a user writes them, "cupy:1".
         device: the device object of the library.
         xp: the namespace that follows the Array API standard.
+        joins: whether there are kernels for a Linear and its activation together, so that containers ask for them.
     """
 
     name: ClassVar[str]
@@ -69,6 +70,7 @@ class Backend(ABC):
     spec: str
     device: object
     xp: Namespace
+    joins = False
     _matmul = "float32"
 
     @abstractmethod

@@ -5,9 +5,6 @@ from collections.abc import Collection, Iterable, Mapping
 from operator import is_not
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from anyfw.core.arrays import Array, namespace
 from anyfw.core.errors import ConfigError, UnknownNameError
 from anyfw.core.parameter import Parameter, to_host
@@ -128,7 +125,7 @@ class Optimizer(ABC):
 
     # A step in a recording
 
-    def ahead(self, steps: int) -> NDArray[np.float64]:
+    def ahead(self, steps: int) -> list[list[float]]:
         """The rates of that many coming steps, a row for each, as schedules know them now."""
         spans, rows = self._ready(), list[list[float]]()
         for i in range(steps):
@@ -136,7 +133,7 @@ class Optimizer(ABC):
             for span in spans:
                 row += self.rates(lr=lrs[span.kind[0]], step=span.step + 1 + i, **span.options).values()
             rows.append(row)
-        return np.asarray(rows, dtype=np.float64)
+        return rows
 
     def apply(self, rates: Array) -> None:
         """As `step` by a row of `ahead` that lies on the device, in the parameters' dtype; no step is counted."""

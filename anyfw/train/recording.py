@@ -158,7 +158,7 @@ class RecordedSteps:
     def _tabulate(self, place: int, batches: int) -> None:
         # A row for each batch, of which a step reads that of its first.
         trainer, backend = self.trainer, self.trainer.net.backend
-        rows = trainer.optimizer.ahead(batches // trainer.accumulate).repeat(trainer.accumulate, axis=0)
+        rows = np.asarray(trainer.optimizer.ahead(batches // trainer.accumulate)).repeat(trainer.accumulate, axis=0)
         if self.rates is None:
             self.rates = backend.asarray(np.zeros((self.batches, rows.shape[1])), trainer.net.dtype)
         self.rates[place : place + batches, :] = backend.asarray(rows, trainer.net.dtype)

@@ -71,6 +71,7 @@ class Backend(backend.Backend):
         self._products = None
         if fused() != "0":
             self._products = _serve(cupy)
+            self.joins = self._products is not None
         self.matmul = os.environ.get("ANYFW_MATMUL", "").strip() or "float32"
 
     @property

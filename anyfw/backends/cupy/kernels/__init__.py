@@ -16,11 +16,11 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from anyfw.backends.cupy.cublaslt import Products
-from anyfw.backends.cupy.kernels import dropout, elementwise, gather, linear, normalize, rows, update
+from anyfw.backends.cupy.kernels import dropout, elementwise, gather, joined, linear, normalize, rows, update
 from anyfw.backends.cupy.kernels.run import Launch, Run, Uncovered
+from anyfw.backends.cupy.products import Products
 
-_FAMILIES = (elementwise, rows, linear, gather, normalize, dropout, update)
+_FAMILIES = (elementwise, rows, linear, joined, gather, normalize, dropout, update)
 
 
 def variants(launch: Launch, products: Products | None = None) -> Mapping[Any, Callable[..., Any]]:

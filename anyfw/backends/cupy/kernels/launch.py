@@ -7,8 +7,9 @@ This module has never run on a GPU yet.
 from importlib.resources import files
 from typing import Any
 
-from anyfw.backends.cupy.cublaslt import CublasLt, load
+from anyfw.backends.cupy.cublaslt import load
 from anyfw.backends.cupy.kernels.run import Grid
+from anyfw.backends.cupy.products import Epilogue, LtProducts
 from anyfw.core.arrays import Array
 
 OPTIONS = ("--std=c++17",)
@@ -48,28 +49,26 @@ class CudaLaunch:
 class CudaProducts:
     """Products by cuBLASLt on the device of their arrays, in CuPy's current stream.
 
-    Attributes:
-        devices: by their numbers; `CublasLt.precision` is each device's own.
-
     Raises:
         OSError: there is no cuBLASLt.
     """
 
     def __init__(self, cupy: Any) -> None:
         self._cupy, self._library = cupy, load()
-        self.devices: dict[int, CublasLt] = {}
+        self._devices: dict[int, LtProducts] = {}
 
-    def on(self, device: int) -> CublasLt:
+    def on(self, device: int) -> LtProducts:
         """The products of a device."""
-        if device not in self.devices:
+        if device not in self._devices:
             stream = self._cupy.cuda.get_current_stream
-            self.devices[device] = CublasLt(
-                self._library,
-                lambda x: int(x.data.ptr),
-                lambda: int(stream().ptr),
-                lambda size: self._cupy.empty(size, dtype="uint8"),
+            self._devices[device] = LtProducts(
+                self._library, self._cupy, lambda x: int(x.data.ptr), lambda: int(stream().ptr)
             )
-        return self.devices[device]
+        return self._devices[device]
+
+    def has(self, epilogue: Epilogue, dtype: str) -> bool:
+        """As `Products`, on the current device."""
+        return self.on(self._cupy.cuda.runtime.getDevice()).has(epilogue, dtype)
 
     def __call__(self, out: Array, a: Array, b: Array, **options: Any) -> bool:
         """As `Products`."""

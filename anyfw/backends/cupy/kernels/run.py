@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from anyfw.backends.cupy.cublaslt import Products
+from anyfw.backends.cupy.products import Products
 from anyfw.core.arrays import Array, DType, dtype_name, namespace
 
 # Threads of a block, as `source/common.cu` has them: for elements; for rows, a warp each; for columns, so many each.
@@ -47,7 +47,7 @@ class Run:
         """As `Products`."""
         if self.products is not None:
             return self.products(out, a, b, **options)
-        if options.pop("epilogue", ""):
+        if options.get("epilogue"):
             return False
         left, right = (a.T if options.get("transpose_a") else a), (b.T if options.get("transpose_b") else b)
         if options.get("add"):

@@ -5,11 +5,12 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
-from anyfw.backends.cupy.cublaslt import CublasLt
-from tests.cuda.player import COMPILER
+from anyfw.backends.cupy.products import LtProducts
+from tests.played.player import COMPILER
 
 
 @cache
@@ -23,11 +24,12 @@ def library() -> ctypes.CDLL:
     return ctypes.CDLL(str(target))
 
 
-class PlayedProducts(CublasLt):
+class PlayedProducts(LtProducts):
     """Products of NumPy arrays; remembers what was asked for."""
 
     def __init__(self) -> None:
-        super().__init__(library(), lambda x: x.ctypes.data, lambda: 0, lambda size: np.zeros(size // 1024, np.uint8))
+        room = SimpleNamespace(empty=np.empty, asarray=np.array, asnumpy=np.asarray)
+        super().__init__(library(), room, lambda x: x.ctypes.data, lambda: 0)
         self.done: list[str] = []
 
     def __call__(self, out, a, b, **options) -> bool:
