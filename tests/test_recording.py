@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from anyfw import Trainer, losses, metrics, nn, optim
+from anyfw.backends.cupy.kernels import variants
 from anyfw.core import backend as backends
 from anyfw.ops import activation, dropout, gather, linear, loss, normalize, softmax, update
 from anyfw.train.callbacks import AverageWeights, Callback
-from tests.played.tape import Tape, TapeBackend, Taped
+from tests.played.tape import Tape, TapeBackend, Taped, raw
 from tests.specs import OPTIMISERS
 
 RNG = np.random.default_rng(0)
@@ -106,6 +107,55 @@ def test_five_hundred_recorded_steps_equal_the_others_to_the_bit(tape):
     assert runs[1].step == 625
     assert tape.replays == 624
     same(*runs)
+
+
+@pytest.fixture
+def kernels(player, products, references):
+    # The CUDA kernels and cuBLASLt's products, played on the stand-in's arrays and written down by it.
+    def written_down(function):
+        def call(*args, **kwargs):
+            args, kwargs = raw(args), {name: raw(value) for name, value in kwargs.items()}
+            for one in (*args, *kwargs.values()):
+                if isinstance(one, np.ndarray):
+                    Tape.keep(one)
+            if Tape.now is not None:
+                Tape.now.add(lambda: function(*args, **kwargs))
+            return function(*args, **kwargs)
+
+        return call
+
+    for op, variant in variants(written_down(player), Played(written_down(products), products.has)).items():
+        op.register(Taped, variant)
+    return player, products
+
+
+class Played:
+    def __init__(self, product, has):
+        self.product, self.has = product, has
+
+    def __call__(self, out, a, b, **options):
+        return self.product(out, a, b, **options)
+
+
+def wide():
+    return nn.Sequential(
+        nn.Linear(6, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 16), nn.BatchNorm1d(16),
+        nn.Dropout(0.1), nn.Linear(16, 3),
+    ).init(5)  # fmt: skip
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_recorded_kernels_and_products_equal_the_others_to_the_bit(accumulate, tape, kernels):
+    tape.joins = True
+    player, products = kernels
+    options = {"epochs": 3, "accumulate": accumulate, "metrics": ["accuracy", "f1"], "clip_norm": 1.0}
+    runs = [train(tape, graph, model=wide(), **options) for graph in (False, True)]
+    assert tape.replays == 3 * (5 // accumulate) - 1
+    assert {"relu", "relu_grad", "bias", "sum_a"} <= set(products.done)
+    assert {"gather_columns", "append", "adam", "dropout", "batch_norm"} <= set(player.launched)
+    same(*runs)
+    plain = train("numpy", False, model=wide(), **options)
+    np.testing.assert_allclose(plain.history["loss"], runs[0].history["loss"], rtol=1e-4)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "strict", "torch"])

@@ -45,7 +45,7 @@ class Taped(np.ndarray):
         return _run(function, args, kwargs, None)
 
     def __setitem__(self, key, value):
-        target, key, value = _raw(self), _raw(key), _raw(value)
+        target, key, value = raw(self), raw(key), raw(value)
 
         def work():
             target[key] = value
@@ -76,18 +76,18 @@ for _name in ("__float__", "__int__", "__bool__", "__index__", "item", "tolist")
     setattr(Taped, _name, _refuse(_name))
 
 
-def _raw(value):
+def raw(value):
     if isinstance(value, Taped):
         return value.view(np.ndarray)
     if isinstance(value, tuple | list):
-        return type(value)(_raw(one) for one in value)
+        return type(value)(raw(one) for one in value)
     return value
 
 
 def _run(function, args, kwargs, out):
-    args, kwargs = _raw(tuple(args)), {name: _raw(value) for name, value in kwargs.items()}
+    args, kwargs = raw(tuple(args)), {name: raw(value) for name, value in kwargs.items()}
     if out is not None:
-        kwargs["out"] = _raw(out)
+        kwargs["out"] = raw(out)
         Tape.keep(kwargs["out"])
     result = function(*args, **kwargs)
     if out is not None:
