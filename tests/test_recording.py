@@ -11,6 +11,7 @@ from anyfw.backends.cupy.kernels import variants
 from anyfw.core import backend as backends
 from anyfw.ops import activation, dropout, gather, linear, loss, normalize, softmax, update
 from anyfw.train.callbacks import AverageWeights, Callback
+from tests.conftest import open_backend
 from tests.played.tape import Tape, TapeBackend, Taped, raw
 from tests.specs import OPTIMISERS
 
@@ -270,3 +271,11 @@ def test_graph_is_checked():
 
     with pytest.raises(ConfigError, match="graph as True, False or 'auto'"):
         train("numpy", "yes")
+
+
+@pytest.mark.parametrize("make", [net, wide], ids=["many kinds", "joined"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_five_hundred_steps_as_a_cuda_graph_equal_the_others_to_the_bit(make, dtype):
+    open_backend("cupy")
+    options = {"epochs": 125, "metrics": ["accuracy"], "clip_norm": 1.0, "dtype": dtype, "batch_size": 20}
+    same(*[train("cupy", graph, model=make(), **options) for graph in (False, True)])

@@ -1,6 +1,7 @@
 """Every faster variant of an op against the reference: same signature, same values, all pairings, inputs unchanged."""
 
 import copy
+import functools
 import inspect
 import json
 import re
@@ -16,9 +17,44 @@ import pytest
 
 from anyfw.backends.cupy.kernels import variants as cuda_kernels
 from anyfw.backends.numpy import kernels
+from anyfw.core.backend import backend_class, get_backend
 from anyfw.ops import activation, dropout, gather, joined, linear, loss, normalize, softmax, update
 from tests.played.player import COMPILER, Player
 from tests.played.products import PlayedProducts
+
+
+def on_a_gpu() -> dict[Any, Callable[..., Any]]:
+    """CuPy's variants, which take and give NumPy's arrays; none without a GPU."""
+    if not backend_class("cupy").diagnose().works:
+        return {}
+    backend = get_backend("cupy")
+
+    def there(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(there, value))
+        return backend.asarray(value) if isinstance(value, np.ndarray) else value
+
+    def back(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(back, value))
+        return backend.to_numpy(value) if backend.owns(value) else value
+
+    def variant(op: Any) -> Callable[..., Any]:
+        kernel = op.dispatch(type(backend.asarray(np.zeros(1))))
+
+        @functools.wraps(op.dispatch(object))
+        def call(*arguments: Any, **options: Any) -> Any:
+            moved = there(arguments)
+            found = kernel(*moved, **{name: there(value) for name, value in options.items()})
+            for mine, theirs in zip(flat(arguments), flat(moved), strict=True):
+                if isinstance(mine, np.ndarray) and mine.flags.writeable:
+                    mine[...] = backend.to_numpy(theirs)
+            return back(found)
+
+        return call
+
+    return {op: variant(op) for op in cuda_kernels(lambda *_: None)}
+
 
 MODULES: dict[str, dict[Any, Callable[..., Any]]] = {"plain": kernels.VARIANTS}
 try:
@@ -30,6 +66,8 @@ except ImportError:  # numba is an extra
 # The CUDA kernels, whose text g++ compiles and whose threads are played on the CPU; products by cuBLASLt's interface.
 PLAYER = Player(Path(tempfile.mkdtemp(prefix="anyfw-cuda-")))
 MODULES["cuda"] = cuda_kernels(PLAYER, PlayedProducts()) if COMPILER else {}
+# The same kernels on a GPU, where there is one.
+MODULES["cupy"] = on_a_gpu()
 
 Make = Callable[..., np.ndarray]
 SHAPES = ((5, 7), (1, 3), (130, 33), (0, 4))
@@ -278,7 +316,7 @@ SEVERAL = [
 def test_no_variant_reads_or_writes_past_an_end(module, op, shape, make, options):
     # Each array in turn has one row or element less than it should: an error, or what broadcasting makes of it.
     whole, options = make(numbers("float64"), shape), typed(options, "float64")
-    if module == "cuda" and op in (gather.gather, gather.gather_columns):
+    if module in ("cuda", "cupy") and op in (gather.gather, gather.gather_columns):
         pytest.skip("a GPU raises nothing: rows are checked on the host, and a wrong one reads the nearest")
     for i in range(len(flat(whole))):
         if not isinstance(flat(whole)[i], np.ndarray) or not flat(whole)[i].shape or len(flat(whole)[i]) < 2:
@@ -307,7 +345,7 @@ def shortened(values: Any, i: int) -> Any:
 @pytest.mark.parametrize("module", MODULES)
 def test_every_variant_has_a_row(module):
     if not MODULES[module]:
-        pytest.skip("numba is not installed")
+        pytest.skip({"numba": "numba is not installed", "cupy": "no GPU"}.get(module, "g++ is not installed"))
     # What has no reference is held to the layers it joins, in test_cublaslt.py.
     single = {op for op in MODULES[module] if op not in (joined.linear_activated, joined.activated_grad)}
     assert {op.__name__ for op in single} <= {row[0].__name__ for row in ROWS}

@@ -17,7 +17,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from contestants import CONTESTANTS
+from contestants import CONTESTANTS, Contestant
 from machine import describe, headline
 from workloads import WORKLOADS, Workload
 
@@ -26,12 +26,12 @@ SILENCE = 0.25
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
-def worker(name: str, description: str, cores: int) -> None:
+def worker(contestant: Contestant, description: str, cores: int) -> None:
     """Train and time one round for each line on standard input; first say the loss after the round that warms up."""
     workload = Workload.read(description)
     if hasattr(os, "sched_setaffinity"):  # JAX takes as many threads as it sees cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    made = CONTESTANTS[name].make(workload)
+    made = contestant.make(workload)
     if made is None:
         print(json.dumps("cannot"), flush=True)
         return
@@ -44,12 +44,14 @@ def worker(name: str, description: str, cores: int) -> None:
         print(json.dumps(time.perf_counter() - started), flush=True)
 
 
-def compare(workload: Workload, names: list[str], rounds: int, threads: int) -> tuple[dict, dict]:
-    """(seconds of each round, loss after the first), by contestant."""
-    command = [sys.executable, __file__, "--threads", str(threads), "--worker"]
+def compare(
+    workload: Workload, contestants: dict[str, Contestant], rounds: int, threads: int, script: str = __file__
+) -> tuple[dict, dict]:
+    """(seconds of each round, loss after the first), by contestant; `script --worker` runs one of them."""
+    command = [sys.executable, script, "--threads", str(threads), "--worker"]
     running, losses = {}, {}
-    for name in names:
-        environment = os.environ | dict.fromkeys(THREADS, str(threads)) | CONTESTANTS[name].environment
+    for name, contestant in contestants.items():
+        environment = os.environ | dict.fromkeys(THREADS, str(threads)) | contestant.environment
         process = subprocess.Popen(
             [*command, name, workload.describe()],
             stdin=subprocess.PIPE,
@@ -110,12 +112,11 @@ def main() -> None:
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        worker(*arguments.worker, arguments.threads)
+        name, description = arguments.worker
+        worker(CONTESTANTS[name], description, arguments.threads)
         return
     os.environ |= dict.fromkeys(THREADS, str(arguments.threads))
-    present = [name for name in arguments.contestants if find_spec(CONTESTANTS[name].package)]
-    for name in set(arguments.contestants) - set(present):
-        print(f"left out: {name}, since {CONTESTANTS[name].package} is not installed", file=sys.stderr)
+    present = installed({name: CONTESTANTS[name] for name in arguments.contestants})
     machine = describe()
     print(headline(machine))
     run = {name: machine.pop(name) for name in ("date", "command")}
@@ -130,12 +131,25 @@ def main() -> None:
         result["workloads"] = kept["workloads"]
     for workload in arguments.workloads:
         seconds, losses = compare(WORKLOADS[workload], present, arguments.rounds, arguments.threads)
-        result["workloads"][workload] = {"run": run, **tabulate(WORKLOADS[workload], seconds, losses)}
+        result["workloads"][workload] = {
+            "run": run,
+            **tabulate(WORKLOADS[workload], seconds, losses, ratios(seconds)),
+        }
         if arguments.json:
             arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def tabulate(workload, seconds: dict[str, list[float]], losses: dict[str, float | None]) -> dict:
+def installed(contestants: dict[str, Contestant]) -> dict[str, Contestant]:
+    """Those whose package is there; the others are named."""
+    for name, contestant in contestants.items():
+        if not find_spec(contestant.package):
+            print(f"left out: {name}, since {contestant.package} is not installed", file=sys.stderr)
+    return {name: contestant for name, contestant in contestants.items() if find_spec(contestant.package)}
+
+
+def tabulate(
+    workload: Workload, seconds: dict[str, list[float]], losses: dict[str, float | None], formed: dict[str, float]
+) -> dict:
     """Print one workload's table; the same as a dict."""
     print(f"\n{workload.name}: {workload}\n{'us per step':>32} {'fastest':>10} {'slowest':>10} {'loss':>9}")
     rows = {}
@@ -146,7 +160,6 @@ def tabulate(workload, seconds: dict[str, list[float]], losses: dict[str, float 
         rows[name] = {"us per step": round(middle, 2), "spread": [round(low, 2), round(high, 2)], "loss": losses[name]}
         loss = "" if losses[name] is None else f"{losses[name]:9.4f}"
         print(f"{name:22} {middle:>11.1f} {low:>10.1f} {high:>10.1f} {loss}")
-    formed = ratios(seconds)
     for name, value in formed.items():
         print(f"  {name:36} {value:.2f}")
     sys.stdout.flush()

@@ -29,7 +29,7 @@ class Contestant:
     package: str = "anyfw"
 
 
-def anyfw_net(workload: Workload):
+def anyfw_net(workload: Workload, backend: str = "numpy"):
     """(net, loss, optimizer) with the workload's weights."""
     from anyfw import losses, nn, optim
 
@@ -40,7 +40,7 @@ def anyfw_net(workload: Workload):
         layer = nn.Linear(weight.shape[1], weight.shape[0])
         layer.weight.data, layer.bias.data = weight, bias
         layers.append(layer)
-    net = nn.Sequential(*layers).to("numpy", "float32")
+    net = nn.Sequential(*layers).to(backend, "float32")
     loss = losses.MSELoss() if workload.task == "values" else losses.CrossEntropyLoss()
     rate = RATES[workload.optimizer]
     if workload.optimizer == "adam":
@@ -48,12 +48,12 @@ def anyfw_net(workload: Workload):
     return net, loss, optim.SGD(net.parameters(), lr=rate, momentum=0.9 if workload.optimizer == "momentum" else 0.0)
 
 
-def anyfw_trainer(workload: Workload):
+def anyfw_trainer(workload: Workload, backend: str = "numpy", **options):
     """Through the public Trainer."""
     from anyfw import Trainer
 
-    net, loss, optimizer = anyfw_net(workload)
-    trainer = Trainer(net, loss, optimizer, progress=False)
+    net, loss, optimizer = anyfw_net(workload, backend)
+    trainer = Trainer(net, loss, optimizer, progress=False, **options)
     data = workload.data()
     return lambda: trainer.fit(data, epochs=workload.epochs, batch_size=workload.batch), lambda: _weights(net)
 
@@ -95,7 +95,7 @@ def products(workload: Workload):
 
 
 def _weights(net) -> Weights:
-    values = [parameter.data for parameter in net.parameters()]
+    values = [net.backend.to_numpy(parameter.data) for parameter in net.parameters()]
     return list(zip(values[::2], values[1::2], strict=True))
 
 

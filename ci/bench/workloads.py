@@ -70,10 +70,14 @@ class Workload:
 
     def batches(self, generator: np.random.Generator) -> Iterator[np.ndarray]:
         """The rows of each step of a round, as indices."""
-        for _ in range(self.epochs):
-            order = generator.permutation(self.rows)
+        for order in self.passes(generator):
             for start in range(0, self.rows, self.batch):
                 yield order[start : start + self.batch]
+
+    def passes(self, generator: np.random.Generator) -> Iterator[np.ndarray]:
+        """The order of all rows, for each pass of a round."""
+        for _ in range(self.epochs):
+            yield generator.permutation(self.rows)
 
     def loss(self, weights: list[tuple[np.ndarray, np.ndarray]]) -> float:
         """The mean loss over all rows, in float64, so that everybody is measured by the same ruler."""
