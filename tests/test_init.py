@@ -249,3 +249,11 @@ def test_init_keeps_the_place():
     net = make().to("strict", "float64").init(1)
     assert (net.backend.spec, net.dtype) == ("strict", "float64")
     assert net[0].weight.data is not None
+
+
+def test_equal_words_keep_their_order_in_a_permutation(monkeypatch):
+    # Two equal words of 64 bits do not happen by themselves.
+    monkeypatch.setattr(random, "words", lambda n, *_: np.asarray([3, 1, 3, 1, 0] * (n // 5), dtype=np.uint64))
+    found = random.permutation(1000, 0)
+    expected = np.argsort(random.words(1000, 0), kind="stable")
+    np.testing.assert_array_equal(found, expected)

@@ -87,6 +87,7 @@ class Loop:
         self.listeners = listeners
         self.step_listeners = [one for one in listeners if type(one).on_step is not Callback.on_step]
         self.work = Step(trainer)
+        self.coming: tuple[int, list[NDArray[np.int64]]] | None = None
         self.last_epoch = min(plan.last_epoch, plan.first_epoch + _cap("ANYFW_MAX_EPOCHS"))
         self.last_step = trainer.step + _cap("ANYFW_MAX_STEPS")
         self.recorded = recorded_steps(
@@ -127,7 +128,7 @@ class Loop:
     def _epoch(self, interrupt: Interrupt) -> None:
         trainer, plan = self.trainer, self.plan
         started = time.perf_counter()
-        order = self.batches.epoch(trainer.epoch)
+        order = self._order(trainer.epoch)
         if plan.batch == 0:
             trainer.batch_losses = trainer.net.backend.asarray(np.zeros(len(order)), trainer.net.dtype)
             for metric in trainer.metrics:
@@ -143,7 +144,14 @@ class Loop:
             if trainer.folder is not None and plan.batch < len(order) and trainer.checkpointing.due(trainer.step):
                 check_finite(trainer)
                 trainer.folder.checkpoint(trainer)
+        if self.recorded is not None and trainer.epoch + 1 < self.last_epoch:
+            # While the device still works on what it was given.
+            self.coming = trainer.epoch + 1, self.batches.epoch(trainer.epoch + 1)
         self._end_epoch([len(rows) for rows in order[: plan.batch]], started)
+
+    def _order(self, epoch: int) -> list[NDArray[np.int64]]:
+        found, self.coming = self.coming, None
+        return found[1] if found is not None and found[0] == epoch else self.batches.epoch(epoch)
 
     def _steps(self, pending: Indices) -> Iterator[None]:
         # Does the step of each of these batches, or of so many as make one, when it is asked for. The host only gives
