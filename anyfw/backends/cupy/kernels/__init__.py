@@ -3,11 +3,11 @@
 One file here for each family of ops says how its kernels, in the file of that name in `source/`, are launched. What
 runs a launch is given from outside: `launch.py` on a GPU, and in the tests a stand-in that plays one on the CPU.
 
-A training step launches, besides the matrix products, which are cuBLAS's (one for each Linear forward, one for its
-weight's gradient, one for its input's but in the first layer): a gather for x and y together, the bias and its gradient
-for each Linear, each activation and its gradient, two for the loss, one for the update of each run of parameters, and
-CuPy's own copy of the loss into the epoch's. For three layers and two activations that is 14 kernels, 8 products and
-a copy.
+A training step of three Linear layers and two activations launches 8 products, cuBLASLt's: one for each layer forward,
+with the bias in it, one for each weight's gradient, with the bias's in it, and one for each input's but the first's.
+Besides, 8 kernels: one gathers inputs and targets, two are the loss, one is the update, and each activation has one and
+its gradient another. Where these two are joined to the products, see `anyfw/nn/joined.py`, 4 kernels are left. CuPy
+copies the loss into the epoch's; a recorded step writes it by a kernel, and gathers its rates by another.
 
 No kernel has run on a GPU yet: NVRTC compiles them, and their arithmetic is run on the CPU, in the tests.
 """
