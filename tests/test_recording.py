@@ -182,12 +182,31 @@ def test_what_a_callback_changes_takes_effect_at_the_next_step(tape):
                 trainer.net.layers[0].weight.trainable = False
             if trainer.step == 15:
                 trainer.optimizer.groups[0]["weight_decay"] = 0.3
+            if trainer.step == 17:
+                trainer.optimizer.load_state_dict(trainer.optimizer.state_dict())
 
     runs = [train(tape, graph, callbacks=[Meddle()]) for graph in (False, True)]
-    assert tape.recordings == 4
+    assert tape.recordings == 5
     same(*runs)
     train(tape, "auto", callbacks=[Meddle()], epochs=20)
-    assert tape.recordings == 4
+    assert tape.recordings == 5
+
+
+def test_rates_are_looked_up_ahead_and_not_where_they_changed_since(tape, monkeypatch):
+    asked = []
+    plain = optim.AdamW.ahead
+    monkeypatch.setattr(optim.AdamW, "ahead", lambda self, n: (asked.append(self.steps), plain(self, n))[1])
+
+    class Halve(Callback):
+        def on_epoch_end(self, trainer, row):
+            if trainer.epoch == 2:
+                trainer.optimizer.lr = 0.001
+
+    runs = [train(tape, graph, callbacks=[Halve()]) for graph in (False, True)]
+    # Before each epoch but the first, while the device was busy; and again where the rate was changed.
+    assert asked == [0, 5, 10, 10, 15]
+    assert tape.recordings == 1
+    same(*runs)
 
 
 def test_auto_records_where_it_pays(tape, caplog):

@@ -272,8 +272,8 @@ class Optimizer(ABC):
         }
 
     def state_arrays(self) -> list[Array]:
-        """The state's arrays themselves, flat, where they are."""
-        return [values for own in self._store.arrays().values() for values in own.values()]
+        """The state's arrays themselves, flat, each as long as the run of parameters that it belongs to."""
+        return self._store.vectors()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave; nothing is changed where it does not fit.

@@ -176,6 +176,10 @@ class Store:
                 found[parameter] = {name: span.part(vector, parameter) for name, vector in span.state.items()}
         return found
 
+    def vectors(self) -> list[Array]:
+        """The arrays themselves, each for a whole span; those that wait, of one parameter."""
+        return [values for own in (*self._waiting.values(), *(s.state for s in self.spans)) for values in own.values()]
+
     def steps(self) -> list[int]:
         """How many updates each parameter has had."""
         now = {parameter: span.step for span in self.spans for parameter in span.members}

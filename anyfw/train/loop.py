@@ -147,6 +147,7 @@ class Loop:
         if self.recorded is not None and trainer.epoch + 1 < self.last_epoch:
             # While the device still works on what it was given.
             self.coming = trainer.epoch + 1, self.batches.epoch(trainer.epoch + 1)
+            self.recorded.look_ahead()
         self._end_epoch([len(rows) for rows in order[: plan.batch]], started)
 
     def _order(self, epoch: int) -> list[NDArray[np.int64]]:

@@ -10,12 +10,14 @@ A last, smaller batch is not recorded, nor is what a callback does.
 import json
 import logging
 from collections.abc import Callable
+from operator import is_not
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anyfw.core.arrays import Array
 from anyfw.core.errors import ConfigError, RecordingError
+from anyfw.core.parameter import Parameter
 from anyfw.metrics import Metric
 from anyfw.ops.gather import append_, gather
 from anyfw.train.feed import Feed, Indices
@@ -82,7 +84,9 @@ class RecordedSteps:
         self.losses: Array | None = None
         self.sums: list[dict[str, Array]] = []
         self.replay: Callable[[], None] | None = None
-        self.setting: Any = None
+        self.setting: tuple[Any, ...] = ()
+        self.held: list[Any] | None = None
+        self.coming: tuple[Any, list[list[float]]] | None = None
         self.batches = batches
 
     def begin(self, indices: Indices) -> int:
@@ -99,7 +103,6 @@ class RecordedSteps:
         elif self.losses is not trainer.batch_losses:
             self.losses[...] = trainer.batch_losses
             trainer.batch_losses = self.losses
-        self._refresh()
         self._tabulate(place, whole)
         self.supply.begin(place, indices[:whole])
         self.position[...] = backend.asarray(np.asarray([place]), "int64")
@@ -115,7 +118,6 @@ class RecordedSteps:
         """
         trainer, shared = self.trainer, self.trainer.net.shared
         if self.watched:
-            self._refresh()
             self._tabulate(trainer.step_in_epoch, trainer.accumulate)
         self.supply.load(trainer.accumulate)
         forwards = shared.forwards
@@ -131,8 +133,13 @@ class RecordedSteps:
         # Python ran the step only while it was being recorded: what it counts by itself is set.
         shared.forwards = forwards + trainer.accumulate
         trainer.optimizer.advance()
-        if not self.sums:
-            self.sums = [metric.sums_in_place() for metric in trainer.metrics]
+        if self.held is None:
+            self.held, self.sums = _held(trainer), [metric.sums_in_place() for metric in trainer.metrics]
+
+    def look_ahead(self) -> None:
+        """Compute the next epoch's rates, as far as they are known, while the device is busy."""
+        steps = self.batches // self.trainer.accumulate
+        self.coming = self._known(steps), self.trainer.optimizer.ahead(steps)
 
     def close(self) -> None:
         """Let go of the recording and its memory."""
@@ -150,27 +157,44 @@ class RecordedSteps:
         self.work.update(rates[0, :])
 
     def _refresh(self) -> None:
-        # A recording knows the settings that it was made with.
-        setting = _setting(self.trainer)
-        if setting != self.setting:
-            self.setting, self.replay, self.rates, self.sums = setting, None, None, []
+        # A recording has taken the settings for fixed, and the arrays that it was made with.
+        setting, held = _setting(self.trainer), _held(self.trainer)
+        same = self.held is None or (len(held) == len(self.held) and not any(map(is_not, held, self.held)))
+        if setting != self.setting or not same:
+            self.setting, self.replay, self.rates, self.sums, self.held = setting, None, None, [], None
 
     def _tabulate(self, place: int, batches: int) -> None:
         # A row for each batch, of which a step reads that of its first.
         trainer, backend = self.trainer, self.trainer.net.backend
-        rows = np.asarray(trainer.optimizer.ahead(batches // trainer.accumulate)).repeat(trainer.accumulate, axis=0)
+        steps, coming = batches // trainer.accumulate, self.coming
+        known = coming is not None and coming[0] == self._known(steps)
+        table = coming[1] if coming is not None and known else trainer.optimizer.ahead(steps)
+        rows = np.asarray(table).repeat(trainer.accumulate, axis=0)
+        self._refresh()
         if self.rates is None:
             self.rates = backend.asarray(np.zeros((self.batches, rows.shape[1])), trainer.net.dtype)
         self.rates[place : place + batches, :] = backend.asarray(rows, trainer.net.dtype)
 
+    def _known(self, steps: int) -> tuple[Any, ...]:
+        # What the rates of so many coming steps follow from.
+        optimizer = self.trainer.optimizer
+        schedules = [(schedule, schedule.state_dict()) for schedule in optimizer.schedules]
+        return steps, optimizer.steps, schedules, json.dumps(optimizer.config())
+
+
+def _held(trainer: "Trainer") -> list[Any]:
+    # What a recorded step reads and writes, and would go on with were there others in its place.
+    stored = [stored for _, stored in trainer.net.named_stored()]
+    packs = [one.pack if isinstance(one, Parameter) else one.data for one in stored]
+    return [*packs, *trainer.optimizer.state_arrays(), trainer.net.shared._tick]
+
 
 def _setting(trainer: "Trainer") -> tuple[Any, ...]:
-    # What a recorded step has taken for fixed.
     try:
         net = json.dumps(trainer.net.config())
     except ConfigError:  # a layer that cannot be described is one whose settings cannot be compared
         net = ""
     optimizer = {name: value for name, value in trainer.optimizer.config().items() if name != "lr"}
-    packs = [(id(parameter.pack), parameter.pack and parameter.pack.changes) for parameter in trainer.net.parameters()]
+    changes = [parameter.pack and parameter.pack.changes for parameter in trainer.net.parameters()]
     precision, clips = trainer.net.backend.matmul, (trainer.clip_norm, trainer.clip_value)
-    return net, json.dumps(optimizer), repr(trainer.loss.config()), precision, clips, packs
+    return net, json.dumps(optimizer), repr(trainer.loss.config()), precision, clips, changes
