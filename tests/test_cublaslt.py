@@ -10,6 +10,8 @@ import pytest
 
 from anyfw import Trainer, get_backend, losses, nn, optim
 from anyfw.backends.cupy import cublaslt
+from anyfw.core import backend as backends
+from anyfw.core.backend import backend_class
 from anyfw.core.errors import BackendError, UnknownNameError
 from anyfw.inspect.hooks import watched
 from tests.played.player import COMPILER
@@ -95,6 +97,26 @@ def test_a_backend_without_tensor_cores_has_one_precision():
     backend.matmul = "float32"
     with pytest.raises(UnknownNameError, match="matmul precision of numpy 'tf32'"):
         backend.matmul = "tf32"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "precisions", "found", "told"),
+    [
+        ("tf32", ("float32", "tf32"), "tf32", ""),
+        ("", ("float32", "tf32"), "float32", ""),
+        ("float32", ("float32",), "float32", ""),
+        ("tf32", ("float32",), "float32", "ANYFW_MATMUL=tf32 has no effect on strict:device2"),
+    ],
+)
+def test_the_environment_sets_the_precision(wanted, precisions, found, told, monkeypatch, caplog):
+    pytest.importorskip("array_api_strict")
+    kind = backend_class("strict")
+    monkeypatch.setenv("ANYFW_MATMUL", wanted)
+    monkeypatch.setattr(kind, "precisions", precisions)
+    monkeypatch.setattr(backends, "_opened", {})
+    assert get_backend("strict:device2").matmul == found
+    assert told in caplog.text
+    assert bool(told) == bool(caplog.records)
 
 
 HEADERS = ("cublasLt.h", "cublas_api.h")

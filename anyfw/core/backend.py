@@ -337,8 +337,18 @@ def _open(spec: str) -> Backend:
     except Exception as error:
         raise BackendError(f"Backend '{spec}' cannot work: {_first_line(error)}. Fix: {kind.advice(error)}") from error
     # "torch" and "torch:cpu" are one backend: one object.
+    if backend.spec not in _opened:
+        _set_precision(backend)
     _opened[spec] = _opened.setdefault(backend.spec, backend)
     return _opened[spec]
+
+
+def _set_precision(backend: Backend) -> None:
+    precision = os.environ.get("ANYFW_MATMUL", "").strip()
+    if precision and len(backend.precisions) > 1:
+        backend.matmul = precision
+    elif precision not in ("", *backend.precisions):
+        _log.warning("ANYFW_MATMUL=%s has no effect on %s, which multiplies in float32.", precision, backend.spec)
 
 
 @cache

@@ -38,6 +38,8 @@ SETTINGS = (
     "CUDA_PATH",
     "CUDA_VISIBLE_DEVICES",
     "CUPY_TF32",
+    "CUPY_GPU_MEMORY_LIMIT",
+    "ANYFW_MATMUL",
 )
 _KERNELS = {
     "numba": "compiled by numba, where there is one for an op (ANYFW_FUSED=1)",

@@ -4,7 +4,6 @@ This module has never run on a GPU yet: its names and signatures are checked aga
 """
 
 import logging
-import os
 from collections.abc import Callable
 from importlib.metadata import distributions
 from typing import Any
@@ -72,7 +71,6 @@ class Backend(backend.Backend):
         if fused() != "0":
             self._products = _serve(cupy)
             self.joins = self._products is not None
-        self.matmul = os.environ.get("ANYFW_MATMUL", "").strip() or "float32"
 
     @property
     def records(self) -> bool:
