@@ -298,3 +298,113 @@ def test_five_hundred_steps_as_a_cuda_graph_equal_the_others_to_the_bit(make, dt
     open_backend("cupy")
     options = {"epochs": 125, "metrics": ["accuracy"], "clip_norm": 1.0, "dtype": dtype, "batch_size": 20}
     same(*[train("cupy", graph, model=make(), **options) for graph in (False, True)])
+
+
+class Counts(nn.ReLU):
+    """Does something else at each call."""
+
+    def __init__(self):
+        self._calls = 0
+
+    def forward(self, x, /, *, train=False):
+        self._calls += train
+        return super().forward(x * (1.0 + 0.1 * self._calls), train=train)
+
+
+class Says(Counts):
+    recordable = True
+
+
+class OwnStep(optim.SGD):
+    def step(self):
+        super().step()
+
+
+class Rebinds(optim.Optimizer):
+    """Makes new arrays in place of writing into its own."""
+
+    recordable = True
+
+    def init_state(self, data, /, **options):
+        return {"m": data * 0.0}
+
+    def update(self, data, grad, state, /, *, lr, step, weight_decay):
+        state["m"] = state["m"] * 0.9 + grad
+        data -= state["m"] * lr
+
+
+class Odd(Rebinds):
+    def rates(self, *, lr, step, **options):
+        return {"lr": lr, "step": None}
+
+
+class Peak(metrics.Metric):
+    name, higher_is_better, sums = "peak", True, ("total",)
+
+    def update(self, y, target, sample_weight=None):
+        self.add(total=y[0, 0] * 1.0)
+
+    def compute(self):
+        return self.read("total")[0]
+
+
+class Hides(nn.ReLU):
+    recordable = True
+
+    def __init__(self, factor):
+        self._factor = factor
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"model": lambda: nn.Sequential(nn.Linear(6, 3), Counts())}, "Counts does not say that it is recordable"),
+        ({"metrics": [Peak()]}, "Peak does not say that it is recordable"),
+        ({"make": lambda p: OwnStep(p, lr=0.1)}, "OwnStep has a step of its own"),
+        ({"model": lambda: nn.Sequential(nn.Linear(6, 3), Hides(2))}, "cannot be described"),
+        ({"accumulate": 6}, "fewer full batches than make a step"),
+    ],
+    ids=["layer", "metric", "optimizer", "undescribed", "too few"],
+)
+def test_auto_leaves_alone_what_may_change_by_itself(options, reason, tape, caplog):
+    make_model = options.pop("model", net)
+    with caplog.at_level(logging.DEBUG, "anyfw"):
+        train(tape, "auto", epochs=9, model=make_model(), **options)
+    assert tape.recordings == 0
+    assert any(reason in record.message for record in caplog.records), caplog.text
+
+
+def test_what_says_that_it_is_recordable_is_recorded(tape):
+    train(tape, "auto", epochs=9, model=nn.Sequential(nn.Linear(6, 3), Says()))
+    assert tape.recordings == 1
+
+
+@pytest.mark.parametrize(("kind", "reason"), [(Rebinds, "makes new arrays"), (Odd, "rates: expected the same numbers")])
+def test_an_optimizer_that_cannot_be_recorded_is_told_and_right(kind, reason, tape, caplog):
+    make = lambda parameters: kind(parameters, lr=0.05)  # noqa: E731
+    with caplog.at_level(logging.WARNING, "anyfw"):
+        runs = [train(tape, graph, make=make) for graph in (False, True)]
+    assert [reason in record.message for record in caplog.records] == [True]
+    same(*runs)
+
+
+def test_who_learns_may_change_between_two_epochs(tape):
+    class Thaw(Callback):
+        def on_epoch_end(self, trainer, row):
+            trainer.net.layers[0].weight.trainable = trainer.epoch % 2 == 1
+            for parameter in trainer.net.parameters():
+                parameter.decay = trainer.epoch % 3 == 0
+
+    runs = [train(tape, graph, callbacks=[Thaw()], epochs=6) for graph in (False, True)]
+    assert tape.replays > 12
+    same(*runs)
+
+
+@pytest.mark.parametrize("value", [0, 1, np.False_, np.True_, np.zeros(3), None])
+def test_only_true_false_and_auto_are_taken(value):
+    from anyfw.core.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="graph as True, False or 'auto'"):
+        train("numpy", value)
+    with pytest.raises(ConfigError, match="on_device: expected True, False or 'auto'"):
+        train("numpy", False, on_device=value)

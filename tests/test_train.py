@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -648,3 +649,33 @@ def test_a_step_that_does_not_fit_says_what_is_large_and_what_to_do():
         assert words in message
     # Nothing is left over: it goes on with smaller batches.
     trainer.fit((x, y), epochs=1, batch_size=15)
+
+
+class Reusing:
+    """A source that hands out one array, filled anew for each batch."""
+
+    def __init__(self, short=False):
+        self.x, self.y, self.short = np.empty((20, 6), np.float32), np.empty(20, np.int64), short
+
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, rows):
+        n = len(rows)
+        self.x[:n], self.y[:n] = X[rows % 30], Y[rows % 30]
+        time.sleep(0.002)
+        return (self.x[: n - 1], self.y[: n - 1]) if self.short and n > 2 else (self.x[:n], self.y[:n])
+
+
+def test_a_source_may_fill_its_arrays_anew(backend):
+    rows_ = np.arange(60) % 30
+    found, expected = (
+        trainer(backend=backend, seed=3).fit(data, epochs=3, batch_size=20)["loss"]
+        for data in (Reusing(), (X[rows_].astype(np.float32), Y[rows_]))
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_source_that_gives_another_number_of_rows_is_refused():
+    with pytest.raises(DataError, match=r"Reusing: expected 20 rows in each column, .* \(19, 6\), \(19,\)"):
+        trainer().fit(Reusing(short=True), epochs=1, batch_size=20)

@@ -16,9 +16,11 @@ class Criterion(ABC):
 
     Attributes:
         role: "loss" or "metric": the key of the class's name in a description.
+        recordable: of one of your own, as a layer's.
     """
 
     role: ClassVar[str]
+    recordable: ClassVar[bool] = False
 
     def expect_output(self, y: Array) -> None:
         """Check that y is floating and has rows."""

@@ -26,9 +26,13 @@ class Layer(ABC):
 
     Attributes:
         metadata: what a saved model says of itself besides its layers.
+        recordable: whether forward and backward do the same work at each call, whatever else Python knows: then a step
+            may be recorded once and replayed. A net with layers of your own is recorded where they all say so, or where
+            `Trainer(graph=True)` asks for it.
     """
 
     metadata: Mapping[str, Any] = {}
+    recordable = False
 
     _shared: Shared | None = None
     _path = "net"

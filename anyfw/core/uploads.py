@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Uploads:
-    """Moves batches at once; a device that copies while it computes overrides all three.
+    """Moves batches at once; a device that copies while it computes overrides all methods.
 
     The thread that trains calls `mark` when it asks for a batch and `finish` when it needs it; `begin` runs between, in
-    a thread beside it. At most one batch is ahead.
+    a thread beside it. At most one batch is ahead. Whoever uses a batch keeps it until the next one has begun.
     """
 
     def __init__(self, backend: "Backend") -> None:
@@ -33,3 +33,6 @@ class Uploads:
         """The arrays of what `begin` gave, on the device, for whatever is ordered from now on."""
         arrays: tuple[Array, ...] = moved
         return arrays
+
+    def close(self) -> None:
+        """Wait until nothing of the host is read any more."""

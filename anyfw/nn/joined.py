@@ -3,6 +3,9 @@
 Forward, the first Linear and the activation are one product; backward, the second Linear's input gradient, the
 activation's and the sum of the first one's bias gradient are one. Every layer's stack holds what it would have saved,
 but for what a kernel keeps in place of ReLU's output.
+
+Of Linear 0, ReLU 1, Linear 2 and a dy, backward comes to 2 first: its parameters' gradients as ever, then `_through` in
+one product to the gradient by what 0 gave, which leaves 0's bias gradient behind (`summed`) and 1 with nothing to do.
 """
 
 from collections.abc import Sequence

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
+from numbers import Real
 from operator import is_not
 from typing import Any
 
@@ -42,10 +43,14 @@ class Optimizer(ABC):
         groups: the settings of each group; a change takes effect at the next step. State that no setting asks for any
             longer, as the buffer where momentum is set to 0, is forgotten.
         steps: the number of steps done.
+        recordable: of one of your own, as a layer's: whether `update` does the same work at each step but for what
+            `rates` gives.
 
     Raises:
         ConfigError: no parameters, one twice, or a hyperparameter out of range or unknown.
     """
+
+    recordable = False
 
     def __init__(
         self,
@@ -126,12 +131,18 @@ class Optimizer(ABC):
     # A step in a recording
 
     def ahead(self, steps: int) -> list[list[float]]:
-        """The rates of that many coming steps, a row for each, as schedules know them now."""
+        """The rates of that many coming steps, a row for each, as schedules know them now.
+
+        Raises:
+            ConfigError: `rates` gave something else than numbers, or not the same ones for each step.
+        """
         spans, rows = self._ready(), list[list[float]]()
         for i in range(steps):
             lrs, row = self._learning_rates(self.steps + i), list[float]()
             for span in spans:
                 row += self.rates(lr=lrs[span.kind[0]], step=span.step + 1 + i, **span.options).values()
+            if len(row) != len((rows or [row])[0]) or not all(isinstance(value, Real) for value in row):
+                raise ConfigError(f"{self._who}.rates: expected the same numbers for each step, got {row}.")
             rows.append(row)
         return rows
 
@@ -145,6 +156,7 @@ class Optimizer(ABC):
                 named[name] = namespace(rates).reshape(rates[place : place + 1], ())
                 place += 1
             self._update(span, named)
+        assert place == rates.shape[0]
 
     def advance(self) -> None:
         """Count a step."""
@@ -272,7 +284,11 @@ class Optimizer(ABC):
         }
 
     def state_arrays(self) -> list[Array]:
-        """The state's arrays themselves, flat, each as long as the run of parameters that it belongs to."""
+        """The state's arrays themselves, flat, where they are."""
+        return [values for own in self._store.arrays().values() for values in own.values()]
+
+    def state_vectors(self) -> list[Array]:
+        """The vectors that these are parts of: each is of all parameters that lie side by side."""
         return self._store.vectors()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from anyfw.core.arrays import Array
 from anyfw.core.backend import Backend
-from anyfw.core.errors import ConfigError, OutOfMemoryError
+from anyfw.core.errors import ConfigError, DataError, OutOfMemoryError
 from anyfw.core.uploads import Uploads
 from anyfw.data import Arrays, Source
 from anyfw.ops.gather import gather_columns
@@ -74,7 +74,7 @@ def make_feed(
     Raises:
         ConfigError: another `on_device`, or True for a source that is not in memory.
     """
-    if on_device not in (True, False, "auto"):
+    if not isinstance(on_device, bool) and not (isinstance(on_device, str) and on_device == "auto"):
         raise ConfigError(f"on_device: expected True, False or 'auto', got {on_device!r}.")
     if not isinstance(source, Arrays):
         if on_device is True:
@@ -150,14 +150,21 @@ class Streaming:
     def batches(self, indices: Indices) -> Iterator[Batch]:
         """Move each batch one ahead of its use."""
         uploads = self.backend.uploads()
+        ahead: Future[Any] | None = None
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="anyfw-feed") as pool:
-            ahead: Future[Any] | None = None
-            for rows in indices:
-                current, ahead = ahead, pool.submit(self._begin, uploads, rows, uploads.mark())
-                if current is not None:
-                    yield uploads.finish(current.result())
-            if ahead is not None:
-                yield uploads.finish(ahead.result())
+            try:
+                for rows in indices:
+                    coming = pool.submit(self._begin, uploads, rows, uploads.mark())
+                    if ahead is not None:
+                        # The future keeps this batch until the coming one has its memory, which must be other memory:
+                        # what uses this batch is ordered only when it is out.
+                        yield uploads.finish(ahead.result())
+                        coming.result()
+                    ahead = coming
+                if ahead is not None:
+                    yield uploads.finish(ahead.result())
+            finally:
+                uploads.close()
 
     def supply(self, position: Array, batches: int, size: int) -> Supply:  # noqa: ARG002 - as the protocol
         """Each batch is copied into the arrays of the recording."""
@@ -165,10 +172,21 @@ class Streaming:
 
     def _begin(self, uploads: Uploads, rows: NDArray[np.int64], mark: Any) -> Any:
         columns = self.source[rows]
+        if isinstance(self.source, Arrays):
+            return uploads.begin([np.ascontiguousarray(c, dtype=name) for c, name in self._typed(columns)], mark)
+        found = [np.asarray(column) for column in columns]
+        if any(column.shape[:1] != (len(rows),) for column in found):
+            raise DataError(
+                f"{type(self.source).__name__}: expected {len(rows)} rows in each column, as many as were asked for, "
+                f"got columns of shapes {', '.join(str(column.shape) for column in found)}."
+            )
         if self.check is not None:
-            self.check(*columns[1:])
-        typed = _typed(columns, self.dtype, self.labels)
-        return uploads.begin([np.ascontiguousarray(column, dtype=name) for column, name in typed], mark)
+            self.check(*found[1:])
+        # Copies: a source may fill its own arrays anew for the next batch, and is asked for it while this one is used.
+        return uploads.begin([np.array(column, dtype=name, order="C") for column, name in self._typed(found)], mark)
+
+    def _typed(self, columns: Sequence[NDArray[Any]]) -> Iterator[tuple[NDArray[Any], str]]:
+        return _typed(columns, self.dtype, self.labels)
 
 
 class _Inbox:

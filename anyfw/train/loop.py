@@ -1,9 +1,11 @@
 """One call of `fit` in progress: epochs, steps, and what is read from the device at the end of each epoch."""
 
 import copy
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 EVALUATION_BATCH = 1024  # rows at a time where nothing is learnt
 _UNLIMITED = 2**62
+_log = logging.getLogger("anyfw")
 _MEND = "Lower the learning rate, scale the inputs (nn.Rescale), or clip the gradients (clip_norm)."
 
 
@@ -147,7 +150,8 @@ class Loop:
         if self.recorded is not None and trainer.epoch + 1 < self.last_epoch:
             # While the device still works on what it was given.
             self.coming = trainer.epoch + 1, self.batches.epoch(trainer.epoch + 1)
-            self.recorded.look_ahead()
+            with suppress(RecordingError):  # it is told when the epoch begins
+                self.recorded.look_ahead()
         self._end_epoch([len(rows) for rows in order[: plan.batch]], started)
 
     def _order(self, epoch: int) -> list[NDArray[np.int64]]:
@@ -164,8 +168,9 @@ class Loop:
             rest, losses = pending[plan.batch - before :], trainer.batch_losses
             moved = self.feed.batches(rest)
             assert losses is not None
-            for start in range(0, len(rest), trainer.accumulate):
-                sizes = [len(rows) for rows in rest[start : start + trainer.accumulate]]
+            accumulate = trainer.accumulate
+            for start in range(0, len(rest), accumulate):
+                sizes = [len(rows) for rows in rest[start : start + accumulate]]
                 for size in sizes:
                     losses[plan.batch] = self.work.learn(next(moved), size / sum(sizes))
                     plan.batch += 1
@@ -180,16 +185,26 @@ class Loop:
         trainer = self.trainer
         if self.recorded is None:
             return
-        for _ in range(0, self.recorded.begin(pending), trainer.accumulate):
+        try:
+            batches = self.recorded.begin(pending)
+        except RecordingError as error:
+            self._record_no_more(error)
+            return
+        for _ in range(0, batches, trainer.accumulate):
             try:
                 self.recorded.step()
-            except RecordingError:
-                self.recorded.close()
-                self.recorded = None
+            except RecordingError as error:
+                self._record_no_more(error)
                 return
             self.plan.batch += trainer.accumulate
             trainer.step += 1
             yield
+
+    def _record_no_more(self, why: RecordingError) -> None:
+        _log.warning("Steps are not recorded: %s. They run one order after the other, with the same result.", why)
+        assert self.recorded is not None
+        self.recorded.close()
+        self.recorded = None
 
     def _end_epoch(self, sizes: Sequence[int], started: float) -> None:
         trainer = self.trainer

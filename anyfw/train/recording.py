@@ -1,10 +1,16 @@
 """Steps that are recorded once and replayed: where orders cost more than work, the device gets one for a whole step.
 
-A recording repeats the same work on the same arrays. What changes from step to step is therefore on the device: the
-rows of each batch of the epoch and the optimizer's rates, as tables; the losses; and the place in all three, which the
-recorded step itself moves on. The host fills the tables at the start of an epoch, when it knows all of it.
+A recording repeats the same work on the same arrays, and runs no Python. What changes from step to step is therefore on
+the device: the rows of each batch of the epoch and the optimizer's rates, as tables; the losses; and the number of the
+next batch, by which the step finds its place in all three, and which it moves on itself. The host fills the tables at
+the start of an epoch, when it knows all of it.
 
-A last, smaller batch is not recorded, nor is what a callback does.
+`Backend.capture` gives a function that is one step at each call. Its first calls run the step as it is, and make what
+stays, as the optimizer's state and the sums of metrics; the next one records it; from then on it is replayed.
+
+A last, smaller batch is not recorded, nor is what a callback does. What Python counts, keeps or draws by itself in a
+step would stand still: layers, losses, metrics and optimizers of the user's own are recorded by themselves only where
+they say that they are `recordable`.
 """
 
 import json
@@ -14,13 +20,17 @@ from operator import is_not
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anyfw.core.arrays import Array
+from anyfw.core.criterion import Criterion
 from anyfw.core.errors import ConfigError, RecordingError
+from anyfw.core.layer import Layer
 from anyfw.core.parameter import Parameter
 from anyfw.metrics import Metric
 from anyfw.ops.gather import append_, gather
-from anyfw.train.feed import Feed, Indices
+from anyfw.optim import Optimizer
+from anyfw.train.feed import Feed, Indices, Supply
 from anyfw.train.step import Step
 
 if TYPE_CHECKING:
@@ -46,21 +56,43 @@ def recorded_steps(
     """
     if trainer.graph is False:
         return None
-    reason = None
-    if not trainer.net.backend.records:
-        reason = f"{trainer.net.backend.spec} replays no recordings"
-    elif kept := [metric.who for metric in trainer.metrics if type(metric).reset is not Metric.reset]:
-        reason = f"{', '.join(kept)} keeps more than sums"
-    elif batches < trainer.accumulate:
-        reason = "an epoch has no full batches"
-    elif trainer.graph == "auto" and watched:
-        reason = "a callback listens to each step, and may change what was recorded; graph=True records all the same"
-    elif trainer.graph == "auto" and batches * epochs < _WORTH * trainer.accumulate:
-        reason = "the steps are too few"
+    reason = _why_never(trainer, batches)
+    if reason is None and trainer.graph == "auto":
+        reason = _why_not_by_itself(trainer, batches * epochs, watched)
     if reason is None:
+        _log.info("steps of full batches are recorded once, and replayed")
         return RecordedSteps(trainer, feed, size, batches, watched=watched)
     _log.log(logging.WARNING if trainer.graph is True else logging.DEBUG, "Steps are not recorded: %s.", reason)
     return None
+
+
+def _why_never(trainer: "Trainer", batches: int) -> str | None:
+    if not trainer.net.backend.records:
+        return f"{trainer.net.backend.spec} replays no recordings"
+    keeping = [metric.who for metric in trainer.metrics if type(metric).reset is not Metric.reset]
+    if keeping:
+        return f"{', '.join(keeping)} keeps more than sums"
+    kind = type(trainer.optimizer)
+    if kind.step is not Optimizer.step or kind.advance is not Optimizer.advance:
+        return f"{kind.__name__} has a step of its own"
+    if batches < trainer.accumulate:
+        return "an epoch has fewer full batches than make a step"
+    try:
+        _setting(trainer)
+    except ConfigError as error:
+        return f"what cannot be described cannot be watched for changes: {error}"
+    return None
+
+
+def _why_not_by_itself(trainer: "Trainer", batches: int, watched: bool) -> str | None:
+    layers = {id(layer): layer for _, layer in trainer.net.named_layers()}.values()
+    parts: tuple[Layer | Criterion | Optimizer, ...] = (*layers, trainer.loss, *trainer.metrics, trainer.optimizer)
+    for part in parts:
+        if not (part.recordable or type(part).__module__.startswith("anyfw.")):
+            return f"{type(part).__name__} does not say that it is recordable; graph=True records all the same"
+    if watched:
+        return "a callback listens to each step, and may change what was recorded; graph=True records all the same"
+    return "the steps are too few" if batches < _WORTH * trainer.accumulate else None
 
 
 class RecordedSteps:
@@ -75,40 +107,54 @@ class RecordedSteps:
     """
 
     def __init__(self, trainer: "Trainer", feed: Feed, size: int, batches: int, *, watched: bool) -> None:
-        backend = trainer.net.backend
-        self.trainer, self.size, self.watched = trainer, size, watched
-        self.work = Step(trainer)
-        self.position = backend.asarray(np.zeros(1), "int64")
-        self.supply = feed.supply(self.position, batches, size)
-        self.rates: Array | None = None
-        self.losses: Array | None = None
-        self.sums: list[dict[str, Array]] = []
-        self.replay: Callable[[], None] | None = None
-        self.setting: tuple[Any, ...] = ()
-        self.held: list[Any] | None = None
-        self.coming: tuple[Any, list[list[float]]] | None = None
-        self.batches = batches
+        self.trainer, self.feed, self.size, self.batches, self.watched = trainer, feed, size, batches, watched
+        self._work = Step(trainer)
+        # What a replay reads and writes, made when it is first needed: the next batch's number, and by these numbers
+        # the rows, the rates and the losses; and the sums of the metrics.
+        self._number: Array | None = None
+        self._supply: Supply | None = None
+        self._rates: Array | None = None
+        self._losses: Array | None = None
+        self._sums: list[dict[str, Array]] = []
+        self._replay: Callable[[], None] | None = None
+        # What the recording was made with, and the arrays that it knows; rates as the host knows them.
+        self._setting: tuple[Any, ...] = ()
+        self._held: list[Any] | None = None
+        self._table: NDArray[np.float64] = np.zeros((0, 0))
+        self._early: tuple[Any, list[list[float]]] | None = None
+        self._refused: str | None = None
 
     def begin(self, indices: Indices) -> int:
-        """Prepare the steps of these batches, the epoch's next; returns how many of them are in recorded steps."""
+        """Prepare the steps of these batches, the epoch's next; returns how many of them are in recorded steps.
+
+        Raises:
+            RecordingError: nothing was prepared, since what the steps need cannot be known ahead.
+        """
         trainer, accumulate = self.trainer, self.trainer.accumulate
         full = next((i for i, rows in enumerate(indices) if len(rows) != self.size), len(indices))
-        whole = full - full % accumulate
-        if not whole:
+        count = full - full % accumulate
+        if not count:
             return 0
-        backend, place = trainer.net.backend, trainer.step_in_epoch
+        backend, first = trainer.net.backend, trainer.step_in_epoch
+        if self._number is None or self._supply is None:
+            self._number = backend.asarray(np.zeros(1), "int64")
+            self._supply = self.feed.supply(self._number, self.batches, self.size)
         assert trainer.batch_losses is not None
-        if self.losses is None or self.losses.shape != trainer.batch_losses.shape:
-            self.losses, self.replay = trainer.batch_losses, None
-        elif self.losses is not trainer.batch_losses:
-            self.losses[...] = trainer.batch_losses
-            trainer.batch_losses = self.losses
-        self._tabulate(place, whole)
-        self.supply.begin(place, indices[:whole])
-        self.position[...] = backend.asarray(np.asarray([place]), "int64")
-        for metric, arrays in zip(trainer.metrics, self.sums, strict=False):
+        # The trainer's losses of this epoch are those that a replay writes, from here on.
+        if self._losses is None or self._losses.shape != trainer.batch_losses.shape:
+            self._losses, self._replay = trainer.batch_losses, None
+        elif self._losses is not trainer.batch_losses:
+            self._losses[...] = trainer.batch_losses
+            trainer.batch_losses = self._losses
+        early, self._early = self._early, None
+        known = early is not None and early[0] == self._follows_from(count // accumulate)
+        self._tabulate(first, early[1] if early is not None and known else self._ahead(count // accumulate))
+        self._supply.begin(first, indices[:count])
+        self._number[...] = backend.asarray(np.asarray([first]), "int64")
+        # There are none yet where nothing is recorded yet.
+        for metric, arrays in zip(trainer.metrics, self._sums, strict=False):
             metric.continue_in(arrays)
-        return whole
+        return count
 
     def step(self) -> None:
         """Do the next step.
@@ -118,83 +164,104 @@ class RecordedSteps:
         """
         trainer, shared = self.trainer, self.trainer.net.shared
         if self.watched:
-            self._tabulate(trainer.step_in_epoch, trainer.accumulate)
-        self.supply.load(trainer.accumulate)
+            self._tabulate(trainer.step_in_epoch, self._ahead(1))
+        assert self._supply is not None
+        self._supply.load(trainer.accumulate)
         forwards = shared.forwards
-        if self.replay is None:
-            self.replay = trainer.net.backend.capture(self._step)
         try:
-            self.replay()
-        except RecordingError as error:
+            if self._refused is not None:
+                raise RecordingError(self._refused)
+            if self._replay is None:
+                self._replay = trainer.net.backend.capture(self._step)
+            self._replay()
+        except RecordingError:
             trainer.net.zero_grad()
             shared.forwards = forwards
-            _log.warning("Steps are not recorded: %s. They run one order after the other, with the same result.", error)
             raise
-        # Python ran the step only while it was being recorded: what it counts by itself is set.
+        # Python runs the step only until it is recorded: what it counts by itself is set.
         shared.forwards = forwards + trainer.accumulate
         trainer.optimizer.advance()
-        if self.held is None:
-            self.held, self.sums = _held(trainer), [metric.sums_in_place() for metric in trainer.metrics]
+        if self._held is None:
+            self._held, self._sums = _held(trainer), [metric.sums_in_place() for metric in trainer.metrics]
+        elif _others(self._held, _held(trainer)):
+            self._refused = "a step makes new arrays where it should write into those of the net or the optimizer"
 
     def look_ahead(self) -> None:
         """Compute the next epoch's rates, as far as they are known, while the device is busy."""
         steps = self.batches // self.trainer.accumulate
-        self.coming = self._known(steps), self.trainer.optimizer.ahead(steps)
+        self._early = self._follows_from(steps), self._ahead(steps)
 
     def close(self) -> None:
         """Let go of the recording and its memory."""
-        self.replay = None
+        self._replay = None
 
     def _step(self) -> None:
         # What is recorded. Everything it reads and writes stays where it is for as long as the recording lives.
         accumulate = self.trainer.accumulate
-        assert self.losses is not None
-        assert self.rates is not None
-        rates = gather(self.rates, self.position)
+        assert self._losses is not None
+        assert self._rates is not None
+        assert self._supply is not None
+        rates = gather(self._rates, self._number)
         for i in range(accumulate):
-            value = self.work.learn(self.supply.take(i), 1.0 / accumulate)
-            append_(self.losses, self.position, value)
-        self.work.update(rates[0, :])
+            value = self._work.learn(self._supply.take(i), 1.0 / accumulate)
+            append_(self._losses, self._number, value)
+        self._work.update(rates[0, :])
+
+    def _ahead(self, steps: int) -> list[list[float]]:
+        try:
+            return self.trainer.optimizer.ahead(steps)
+        except ConfigError as error:
+            raise RecordingError(str(error)) from error
+
+    def _tabulate(self, first: int, steps: list[list[float]]) -> None:
+        # A row for each batch, of which a step reads that of its first.
+        backend, rows = self.trainer.net.backend, np.asarray(steps).repeat(self.trainer.accumulate, axis=0)
+        self._refresh()
+        if self._rates is None:
+            self._table = np.full((self.batches, rows.shape[1]), np.nan)
+            self._rates = backend.asarray(self._table, self.trainer.net.dtype)
+        there = slice(first, first + len(rows))
+        if not np.array_equal(self._table[there], rows):
+            self._table[there] = rows
+            self._rates[there, :] = backend.asarray(rows, self.trainer.net.dtype)
 
     def _refresh(self) -> None:
         # A recording has taken the settings for fixed, and the arrays that it was made with.
-        setting, held = _setting(self.trainer), _held(self.trainer)
-        same = self.held is None or (len(held) == len(self.held) and not any(map(is_not, held, self.held)))
-        if setting != self.setting or not same:
-            self.setting, self.replay, self.rates, self.sums, self.held = setting, None, None, [], None
+        setting = _setting(self.trainer)
+        if setting != self._setting or (self._held is not None and _others(self._held, _held(self.trainer))):
+            self._setting, self._replay, self._rates, self._sums, self._held = setting, None, None, [], None
 
-    def _tabulate(self, place: int, batches: int) -> None:
-        # A row for each batch, of which a step reads that of its first.
-        trainer, backend = self.trainer, self.trainer.net.backend
-        steps, coming = batches // trainer.accumulate, self.coming
-        known = coming is not None and coming[0] == self._known(steps)
-        table = coming[1] if coming is not None and known else trainer.optimizer.ahead(steps)
-        rows = np.asarray(table).repeat(trainer.accumulate, axis=0)
-        self._refresh()
-        if self.rates is None:
-            self.rates = backend.asarray(np.zeros((self.batches, rows.shape[1])), trainer.net.dtype)
-        self.rates[place : place + batches, :] = backend.asarray(rows, trainer.net.dtype)
-
-    def _known(self, steps: int) -> tuple[Any, ...]:
+    def _follows_from(self, steps: int) -> tuple[Any, ...]:
         # What the rates of so many coming steps follow from.
         optimizer = self.trainer.optimizer
         schedules = [(schedule, schedule.state_dict()) for schedule in optimizer.schedules]
-        return steps, optimizer.steps, schedules, json.dumps(optimizer.config())
+        return steps, optimizer, optimizer.steps, schedules, _described(optimizer.config()), _changes(self.trainer)
 
 
 def _held(trainer: "Trainer") -> list[Any]:
     # What a recorded step reads and writes, and would go on with were there others in its place.
     stored = [stored for _, stored in trainer.net.named_stored()]
     packs = [one.pack if isinstance(one, Parameter) else one.data for one in stored]
-    return [*packs, *trainer.optimizer.state_arrays(), trainer.net.shared._tick]
+    parts = [trainer.net, trainer.loss, trainer.optimizer, *trainer.metrics]
+    return [*parts, *packs, *trainer.optimizer.state_vectors(), trainer.net.shared._tick]
+
+
+def _others(before: list[Any], now: list[Any]) -> bool:
+    return len(before) != len(now) or any(map(is_not, before, now))
 
 
 def _setting(trainer: "Trainer") -> tuple[Any, ...]:
-    try:
-        net = json.dumps(trainer.net.config())
-    except ConfigError:  # a layer that cannot be described is one whose settings cannot be compared
-        net = ""
+    # The learning rate is in the table.
     optimizer = {name: value for name, value in trainer.optimizer.config().items() if name != "lr"}
-    changes = [parameter.pack and parameter.pack.changes for parameter in trainer.net.parameters()]
-    precision, clips = trainer.net.backend.matmul, (trainer.clip_norm, trainer.clip_value)
-    return net, json.dumps(optimizer), repr(trainer.loss.config()), precision, clips, changes
+    described = _described([trainer.net.config(), trainer.loss.config(), optimizer])
+    own = trainer.accumulate, trainer.clip_norm, trainer.clip_value, trainer.net.backend.matmul
+    return described, own, _changes(trainer)
+
+
+def _described(settings: Any) -> str:
+    return json.dumps(settings, default=lambda value: value.tolist() if isinstance(value, np.ndarray) else repr(value))
+
+
+def _changes(trainer: "Trainer") -> list[Any]:
+    # Which parameters learn, and which are decayed, has changed where these numbers have.
+    return [parameter.pack and parameter.pack.changes for parameter in trainer.net.parameters()]

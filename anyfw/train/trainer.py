@@ -53,7 +53,8 @@ class Trainer:
         progress: None is a bar on a terminal and nothing elsewhere; True, "bar" or "lines" always show something.
         on_device: True, False, or "auto": keep the data on the device if it fits.
         graph: record a step once and replay it, on a device that can (CUDA): "auto" where it pays, True wherever it is
-            possible, with a warning that says why where it is not, or False. The results are the same.
+            possible, with a warning that says why where it is not, or False. The results are the same, unless layers,
+            losses, metrics or optimizers of your own keep account in Python; "auto" asks them (`recordable`).
 
     Attributes:
         epoch: epochs done.
@@ -88,9 +89,9 @@ class Trainer:
     ) -> None:
         if isinstance(early_stopping, bool):
             raise ConfigError("Trainer: early_stopping takes a patience in epochs, or an EarlyStopping.")
-        for name, value, least in (("accumulate", accumulate, 1), ("keep", keep, 1)):
-            if not isinstance(value, int) or value < least:
-                raise ConfigError(f"Trainer: expected {name} of at least {least}, got {value!r}.")
+        for name, count in (("accumulate", accumulate), ("keep", keep)):
+            if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+                raise ConfigError(f"Trainer: expected {name} as a whole number of at least 1, got {count!r}.")
         for name, limit in (("clip_norm", clip_norm), ("clip_value", clip_value)):
             if limit is not None and not limit > 0:
                 raise ConfigError(f"Trainer: expected {name} above 0, got {limit!r}.")
@@ -100,9 +101,9 @@ class Trainer:
         self.net, self.loss, self.optimizer = net, loss, optimizer
         self.metrics = [resolve(metric) for metric in metrics]
         self.callbacks = list(callbacks)
-        if graph not in (True, False, "auto"):
+        if not isinstance(graph, bool) and not (isinstance(graph, str) and graph == "auto"):
             raise ConfigError(f"Trainer: expected graph as True, False or 'auto', got {graph!r}.")
-        self.seed, self.accumulate, self.on_device, self.graph = seed, accumulate, on_device, graph
+        self.seed, self.accumulate, self.on_device, self.graph = seed, int(accumulate), on_device, graph
         self.clip_norm, self.clip_value = clip_norm, clip_value
         # A copy: what it remembers of this run is nothing to another trainer that is given the same one.
         stopping = EarlyStopping(early_stopping) if isinstance(early_stopping, int) else copy.copy(early_stopping)

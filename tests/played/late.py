@@ -109,7 +109,7 @@ def late_cupy():
 
     class MemoryPool:
         def __init__(self):
-            self.limit = 0
+            self.limit, self.freed = 0, False
 
         def malloc(self, size):
             pass
@@ -120,8 +120,11 @@ def late_cupy():
         def set_limit(self, size):
             self.limit = size
 
-        def total_bytes(self):
+        def used_bytes(self):
             return 300
+
+        def free_all_blocks(self):
+            self.freed = True
 
     own = MemoryPool()
     cuda = SimpleNamespace(

@@ -20,6 +20,11 @@ struct Layout {
   int64_t ld;
 };
 
+struct Preference {
+  uint64_t workspace = 0;
+  uint32_t aligned[4] = {256, 256, 256, 256};
+};
+
 struct Found {
   uint64_t algorithm[8];
   size_t workspace;
@@ -103,13 +108,16 @@ int cublasLtMatrixLayoutCreate(void** layout, int type, uint64_t rows, uint64_t 
   return SUCCESS;
 }
 
-int cublasLtMatmulPreferenceCreate(void** preference) { *preference = new uint64_t(0); return SUCCESS; }
-int cublasLtMatmulPreferenceDestroy(void* preference) { delete static_cast<uint64_t*>(preference); return SUCCESS; }
+int cublasLtMatmulPreferenceCreate(void** preference) { *preference = new Preference; return SUCCESS; }
+int cublasLtMatmulPreferenceDestroy(void* preference) { delete static_cast<Preference*>(preference); return SUCCESS; }
 int cublasLtMatmulPreferenceSetAttribute(void* preference, int attribute, const void* value, size_t size) {
-  if (attribute != 1 || size != 8) return INVALID;
-  std::memcpy(preference, value, 8);
-  return SUCCESS;
+  Preference& p = *static_cast<Preference*>(preference);
+  if (attribute == 1 && size == 8) { std::memcpy(&p.workspace, value, 8); return SUCCESS; }
+  if (5 <= attribute && attribute <= 8 && size == 4) { std::memcpy(&p.aligned[attribute - 5], value, 4); return SUCCESS; }
+  return INVALID;
 }
+int cublasLtMatmulDescDestroy(void* desc) { delete static_cast<Desc*>(desc); return SUCCESS; }
+int cublasLtMatrixLayoutDestroy(void* layout) { delete static_cast<Layout*>(layout); return SUCCESS; }
 
 int cublasLtMatmulAlgoGetHeuristic(void*, void* desc, void* a, void* b, void* c, void* out, void* preference, int wanted,
                                    Found* found, int* count) {
@@ -124,7 +132,8 @@ int cublasLtMatmulAlgoGetHeuristic(void*, void* desc, void* a, void* b, void* c,
   // No epilogue but the bias in double, as in the library.
   if (la.type == 1 && d.epilogue != 1 && d.epilogue != 4) return NOT_SUPPORTED;
   if (d.epilogue & 128 && (d.aux_ld < (int64_t)m || d.aux_ld % (d.epilogue & (2 | 8) ? 128 : 8))) return INVALID;
-  *found = Found{{42}, 0, SUCCESS, 1.0f, {}};
+  Preference& p = *static_cast<Preference*>(preference);
+  *found = Found{{42, p.aligned[0], p.aligned[1], p.aligned[3]}, 0, SUCCESS, 1.0f, {}};
   *count = 1;
   return SUCCESS;
 }
@@ -135,6 +144,8 @@ int cublasLtMatmul(void*, void* desc, const void* alpha, const void* a, void* la
   Desc& d = *static_cast<Desc*>(desc);
   the_compute = d.compute;
   if (algorithm[0] != 42 || !workspace) return INVALID;
+  // A kernel that was chosen for aligned arrays must not meet others.
+  if ((uint64_t)a % algorithm[1] || (uint64_t)b % algorithm[2] || (uint64_t)out % algorithm[3]) return INVALID;
   Layout &A = *static_cast<Layout*>(la), &B = *static_cast<Layout*>(lb), &O = *static_cast<Layout*>(lo);
   if (A.type == 0) {
     if (*static_cast<const float*>(alpha) != 1.0f) return INVALID;

@@ -4,6 +4,7 @@ As on a GPU, a recording has its own arrays: every result has one place, which e
 while recording is undone at its end; and what would need the host meanwhile (a number read, data brought) is refused.
 """
 
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,10 +18,26 @@ class HostError(Exception):
     """Something a GPU refuses while it records."""
 
 
-class Tape:
-    """What one recording does, in its order."""
+class _Now(threading.local):
+    """The recording of this thread: what others do meanwhile is no part of it."""
 
-    now = None
+    tape = None
+
+
+class _Recording(type):
+    _now = _Now()
+
+    @property
+    def now(cls):
+        return cls._now.tape
+
+    @now.setter
+    def now(cls, tape):
+        cls._now.tape = tape
+
+
+class Tape(metaclass=_Recording):
+    """What one recording does, in its order."""
 
     def __init__(self):
         self.work, self.undo = [], []

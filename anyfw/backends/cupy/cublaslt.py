@@ -18,7 +18,9 @@ BIAS, RELU, GELU, RELU_GRAD, RELU_GRAD_SUMS, GELU_GRAD, GELU_GRAD_SUMS, SUM_B = 
 NONE = 1
 # cublasLtMatmulDescAttributes_t and cublasLtMatmulPreferenceAttributes_t.
 TRANSA, TRANSB, EPILOGUE, BIAS_POINTER, AUX_POINTER, AUX_LD = 3, 4, 7, 8, 11, 12
-MAX_WORKSPACE = 1
+MAX_WORKSPACE, ALIGNMENTS = 1, (5, 6, 7, 8)
+# cublasStatus_t.
+_NOT_SUPPORTED = 15
 # cudaDataType_t and cublasComputeType_t.
 TYPES = {"float32": 0, "float64": 1}
 COMPUTE = {"float32": 68, "tf32": 77, "bfloat16": 75, "float64": 70}
@@ -68,6 +70,7 @@ class CublasLt:
         *,
         transpose: tuple[bool, bool],
         epilogue: int,
+        alignments: tuple[int, int, int],
         pointers: tuple[int, int],
         aux_ld: int,
     ) -> Plan | None:
@@ -79,6 +82,7 @@ class CublasLt:
             a, b, d: (rows, columns), as they lie in memory without a gap.
             transpose: whether op transposes, for A and for B.
             epilogue: one of the constants above.
+            alignments: what the addresses of A, B and D are multiples of, in bytes.
             pointers: to the vector and to the auxiliary matrix: how they are aligned is part of the question.
             aux_ld: the auxiliary matrix's leading dimension, 0 without one.
         """
@@ -96,16 +100,24 @@ class CublasLt:
             self._set(desc, AUX_LD, ctypes.c_int64(aux_ld))
         la, lb, ld = [self._layout(dtype, *shape) for shape in (a, b, d)]
         self._expect(library.cublasLtMatmulPreferenceCreate(ctypes.byref(preference)))
-        most = ctypes.c_uint64(WORKSPACE)
-        size = ctypes.c_size_t(ctypes.sizeof(most))
-        self._expect(library.cublasLtMatmulPreferenceSetAttribute(preference, MAX_WORKSPACE, ctypes.byref(most), size))
+        first, second, result = alignments
+        for attribute, value in (
+            (MAX_WORKSPACE, ctypes.c_uint64(WORKSPACE)),
+            *zip(ALIGNMENTS, map(ctypes.c_uint32, (first, second, result, result)), strict=True),
+        ):
+            size = ctypes.c_size_t(ctypes.sizeof(value))
+            self._expect(library.cublasLtMatmulPreferenceSetAttribute(preference, attribute, ctypes.byref(value), size))
         found, count = _Found(), ctypes.c_int(0)
         results = ctypes.byref(found), ctypes.byref(count)
         status = library.cublasLtMatmulAlgoGetHeuristic(self._handle, desc, la, lb, ld, ld, preference, 1, *results)
         library.cublasLtMatmulPreferenceDestroy(preference)
+        plan = Plan(desc, la, lb, ld, dtype, found)
+        if status not in (0, _NOT_SUPPORTED):
+            self._expect(status)
         if status or not count.value or found.state:
+            self.drop(plan)
             return None
-        return Plan(desc, la, lb, ld, dtype, found)
+        return plan
 
     def run(
         self, plan: Plan, a: int, b: int, d: int, *, add: bool, pointers: tuple[int, int], workspace: int, stream: int
@@ -122,6 +134,12 @@ class CublasLt:
         inputs = ctypes.byref(alpha), pa, plan.a, pb, plan.b, ctypes.byref(beta), pd, plan.d
         room = ctypes.byref(plan.found.algorithm), work, ctypes.c_size_t(plan.found.workspace)
         self._expect(self._library.cublasLtMatmul(self._handle, plan.desc, *inputs, pd, plan.d, *room, handle))
+
+    def drop(self, plan: Plan) -> None:
+        """Give back what a plan holds."""
+        self._library.cublasLtMatmulDescDestroy(plan.desc)
+        for layout in (plan.a, plan.b, plan.d):
+            self._library.cublasLtMatrixLayoutDestroy(layout)
 
     def _layout(self, dtype: str, rows: int, columns: int) -> ctypes.c_void_p:
         layout = ctypes.c_void_p()
@@ -155,6 +173,9 @@ def load() -> ctypes.CDLL:
         # CuPy itself finds its libraries so.
         from cuda.pathfinder import load_nvidia_dynamic_lib
 
-        return ctypes.CDLL(load_nvidia_dynamic_lib("cublasLt").abs_path)
+        path = load_nvidia_dynamic_lib("cublasLt").abs_path
+        if path is None:
+            raise RuntimeError("it was loaded from an unknown place")
+        return ctypes.CDLL(path)
     except (ImportError, RuntimeError) as error:
         raise OSError(f"cuBLASLt was not found: {error}") from error

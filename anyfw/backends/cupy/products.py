@@ -1,17 +1,17 @@
 """Matrix products, with what stands beside them done in the same kernel, also while a step is recorded.
 
 CuPy's own products are cuBLAS's, which CuPy refuses in a stream that records; cuBLASLt is the library below it. It is
-made to work column by column, and arrays here are row by row: it is given out^T = b^T a^T, which is the same memory.
+made to work column by column, and arrays here are row by row: the memory of a (2, 3) array is to it a matrix of 3 rows
+and 2 columns, the transpose. So out = a b is asked for as out^T = b^T a^T, with b as its A and a as its B.
 
-What a kernel does beside the product is tried on small numbers before it is used for the first time: that it is right,
-and that a NaN passes. One that fails is not used, and a launch of our own takes its place.
+What a kernel does beside the product is tried on small numbers before it is used for the first time, see `trial.py`.
+One that fails is not used, and a launch of our own takes its place.
 
 This module has never run on a GPU yet; see `cublaslt.py`.
 """
 
 import ctypes
 import logging
-import math
 import threading
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfw.backends.cupy import cublaslt
+from anyfw.backends.cupy import cublaslt, trial
 from anyfw.backends.cupy.cublaslt import CublasLt, Plan
 from anyfw.core.arrays import Array, dtype_name
 from anyfw.core.errors import BackendError
@@ -37,8 +37,8 @@ _EPILOGUES = {
     # What is a here is b there.
     "sum_a": (cublaslt.SUM_B, cublaslt.SUM_B),
 }
-# What two roundings of each factor may lie apart.
-_NEAR = {"float32": 1e-5, "tf32": 5e-3, "bfloat16": 4e-2, "float64": 1e-12}
+# How many kinds of products, and how many streams, are remembered.
+_PLANS, _STREAMS = 4096, 8
 
 _log = logging.getLogger("anyfw")
 
@@ -114,9 +114,10 @@ class LtProducts:
         self, library: ctypes.CDLL, room: Room, address: Callable[[Array], int], stream: Callable[[], int]
     ) -> None:
         self._library, self._room, self._address, self._stream = CublasLt(library), room, address, stream
-        self._workspace: Array | None = None
+        self._workspaces: dict[int, Array] = {}
         self._plans: dict[tuple[Any, ...], Plan | None] = {}
         self._right: dict[tuple[str, str], bool] = {}
+        self._trying = False
         # A plan is pointed to its arrays before each call: no two threads at a time.
         self._lock = threading.RLock()
         self.precision = "float32"
@@ -125,12 +126,17 @@ class LtProducts:
         """As `Products`."""
         key = epilogue, self.precision if dtype == "float32" else dtype
         with self._lock:
-            if key not in self._right:
-                self._right[key] = True  # for the trial itself
-                self._right[key] = self._tried(*key, dtype)
-                if not self._right[key]:
-                    _log.debug("cuBLASLt's epilogue %s is not used in %s: it is not there, or not right.", *key)
-            return self._right[key]
+            if key not in self._right and not self._trying:
+                self._trying = True
+                try:
+                    self._right[key] = trial.passes(self, self._room, *key, dtype)
+                except BackendError as error:
+                    self._right[key] = False
+                    _log.warning("cuBLASLt's epilogue %s failed its trial in %s: %s", *key, error)
+                finally:
+                    self._trying = False
+            # In a trial all are there: what it tries is what they do.
+            return self._trying or self._right[key]
 
     def __call__(
         self,
@@ -150,14 +156,16 @@ class LtProducts:
         if epilogue and not self.has(epilogue, dtype):
             return False
         (m, n), k = out.shape, a.shape[0 if transpose_a else 1]
-        addresses = [self._address(x) for x in (a, b, out)]
+        at_a, at_b, at_out = (self._address(x) for x in (a, b, out))
         pointers = 0 if vector is None else self._address(vector), 0 if aux is None else self._address(aux)
         # Parts of one vector begin where they begin: how well that suits a kernel is part of the question.
-        alignment = tuple([min(address & -address, 256) for address in (*addresses, *pointers)])
+        alignments = _alignment(at_b), _alignment(at_a), _alignment(at_out)
         precision = self.precision if dtype == "float32" else dtype
-        key = dtype, precision, m, n, k, transpose_a, transpose_b, epilogue, vector is None, alignment
+        kind = dtype, precision, m, n, k, transpose_a, transpose_b, epilogue, vector is None
+        key = *kind, *alignments, *map(_alignment, pointers)
         with self._lock:
             if key not in self._plans:
+                self._make_room()
                 self._plans[key] = self._library.plan(
                     dtype,
                     precision,
@@ -166,6 +174,7 @@ class LtProducts:
                     (n, m),
                     transpose=(transpose_b, transpose_a),
                     epilogue=_EPILOGUES[epilogue][vector is not None],
+                    alignments=alignments,
                     pointers=pointers,
                     aux_ld=0 if aux is None else n,
                 )
@@ -174,55 +183,26 @@ class LtProducts:
                 if not epilogue:
                     raise BackendError(f"cuBLASLt has no kernel for a product {(m, k)} by {(k, n)} in {dtype}.")
                 return False
-            if self._workspace is None:
-                self._workspace = self._room.empty(cublaslt.WORKSPACE, np.uint8)
-            workspace, stream = self._address(self._workspace), self._stream()
-            first, second, target = addresses
-            self._library.run(
-                plan, second, first, target, add=add, pointers=pointers, workspace=workspace, stream=stream
-            )
+            stream = self._stream()
+            room = self._address(self._workspace(stream))
+            self._library.run(plan, at_b, at_a, at_out, add=add, pointers=pointers, workspace=room, stream=stream)
         return True
 
-    def _tried(self, epilogue: Epilogue, precision: str, dtype: str) -> bool:
-        # Two rows of products, and in a third one a NaN.
-        room, n = self._room, 128
-        random = np.random.default_rng(0)
-        a, b, dy = (random.integers(-4, 5, shape).astype(dtype) / 4 for shape in ((3, 8), (8, n), (3, 8)))
-        a[2, 0] = math.nan
-        bias = random.integers(-4, 5, n).astype(dtype) / 4
-        da, db, ddy = room.asarray(a), room.asarray(b), room.asarray(dy)
-        y, vector = room.empty((3, n), dtype), room.asarray(bias)
-        if epilogue == "sum_a":
-            vector = room.asarray(a[:, 0])
-            done = self(y, da, db, epilogue=epilogue, vector=vector)
-            return done and self._same(((y, a @ b), (vector, a.sum(axis=1))), precision)
-        z = a @ b + bias
-        if epilogue == "bias":
-            return self(y, da, db, epilogue=epilogue, vector=vector) and self._same(((y, z),), precision)
-        kind: Any = epilogue.removesuffix("_grad")
-        aux = room.empty((3, n // 8), np.uint8) if kind == "relu" else room.empty((3, n), dtype)
-        if not self(y, da, db, epilogue=kind, vector=vector, aux=aux):
-            return False
-        # Where a NaN went in, ReLU's slope is 0, whatever dy.
-        value, slope = (np.maximum(z, 0), (z > 0).astype(dtype)) if kind == "relu" else _gelu(z)
-        if epilogue == kind:
-            return self._same(((y, value),), precision)
-        dz = (dy @ b) * slope
-        sums = room.empty(n, dtype)
-        done = self(y, ddy, db, epilogue=epilogue, vector=sums, aux=aux)
-        done = done and self._same(((y, dz), (sums, dz.sum(axis=0))), precision)
-        done = done and self(y, ddy, db, epilogue=epilogue, aux=aux)
-        return done and self._same(((y, dz),), precision)
+    def _workspace(self, stream: int) -> Array:
+        # Each stream has its own: two products at one time must not share it. One that goes is memory of its stream.
+        if stream not in self._workspaces:
+            while len(self._workspaces) >= _STREAMS:
+                del self._workspaces[next(iter(self._workspaces))]
+            self._workspaces[stream] = self._room.empty(cublaslt.WORKSPACE, np.uint8)
+        return self._workspaces[stream]
 
-    def _same(self, pairs: tuple[tuple[Array, NDArray[Any]], ...], precision: str) -> bool:
-        near = _NEAR[precision] * 8
-        return all(
-            np.allclose(self._room.asnumpy(found), expected, rtol=near, atol=near, equal_nan=True)
-            for found, expected in pairs
-        )
+    def _make_room(self) -> None:
+        while len(self._plans) >= _PLANS:
+            plan = self._plans.pop(next(iter(self._plans)))
+            if plan is not None:
+                self._library.drop(plan)
 
 
-def _gelu(z: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    c = math.sqrt(2.0 / math.pi)
-    t = np.tanh(c * (z + 0.044715 * z**3))
-    return 0.5 * z * (1 + t), 0.5 * (1 + t) + 0.5 * z * (1 - t * t) * c * (1 + 3 * 0.044715 * z * z)
+def _alignment(address: int) -> int:
+    # The largest power of two that divides it, up to what is asked for at most.
+    return min(address & -address, 256)

@@ -42,6 +42,11 @@ class Uploads(uploads.Uploads):
         self._cupy.cuda.get_current_stream().wait_event(copied)
         return tuple(arrays)
 
+    def close(self) -> None:
+        """Wait for the last copies: the buffers they read from go back to CuPy's pool, which knows no streams."""
+        for slot in self._slots:
+            slot.wait()
+
 
 class _Slot:
     def __init__(self, cupy: Any) -> None:
@@ -51,8 +56,7 @@ class _Slot:
 
     def copy(self, columns: Sequence[NDArray[Any]], stream: Any) -> list[Array]:
         # Never refilled before its last copies are done.
-        if self.copied is not None:
-            self.copied.synchronize()
+        self.wait()
         arrays = []
         for i, column in enumerate(columns):
             place = self._place(i, column)
@@ -62,6 +66,10 @@ class _Slot:
             arrays.append(array)
         self.copied = stream.record()
         return arrays
+
+    def wait(self) -> None:
+        if self.copied is not None:
+            self.copied.synchronize()
 
     def _place(self, i: int, column: NDArray[Any]) -> NDArray[Any]:
         if i == len(self._places):

@@ -4,6 +4,7 @@ Products are cuBLASLt's.
 This module has never run on a GPU yet.
 """
 
+import threading
 from importlib.resources import files
 from typing import Any
 
@@ -56,15 +57,17 @@ class CudaProducts:
     def __init__(self, cupy: Any) -> None:
         self._cupy, self._library = cupy, load()
         self._devices: dict[int, LtProducts] = {}
+        self._lock = threading.Lock()
 
     def on(self, device: int) -> LtProducts:
         """The products of a device."""
-        if device not in self._devices:
-            stream = self._cupy.cuda.get_current_stream
-            self._devices[device] = LtProducts(
-                self._library, self._cupy, lambda x: int(x.data.ptr), lambda: int(stream().ptr)
-            )
-        return self._devices[device]
+        with self._lock:
+            if device not in self._devices:
+                stream = self._cupy.cuda.get_current_stream
+                self._devices[device] = LtProducts(
+                    self._library, self._cupy, lambda x: int(x.data.ptr), lambda: int(stream().ptr)
+                )
+            return self._devices[device]
 
     def has(self, epilogue: Epilogue, dtype: str) -> bool:
         """As `Products`, on the current device."""
