@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": "what a trained network says of new rows",
     "summary": "layers, shapes and sizes of a network",
     "trace": "every number of a forward and a backward pass",
+    "verify": "compare a network's layers between backends",
     "gradcheck": "prove gradients against finite differences",
     "bench": "how fast a network is here, by batch size, backend and layer",
     "lab": "experiments on MNIST, in one HTML page",

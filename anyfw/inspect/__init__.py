@@ -8,6 +8,7 @@ from anyfw.inspect.gradcheck import GradcheckResult, GradcheckRow, gradcheck, gr
 from anyfw.inspect.recorder import Step
 from anyfw.inspect.summary import Row, Summary, summary
 from anyfw.inspect.trace import Trace, demo, trace
+from anyfw.inspect.verify import Verification, VerifyRow, verify
 
 __all__ = [
     "Bench",
@@ -18,6 +19,8 @@ __all__ = [
     "Step",
     "Summary",
     "Trace",
+    "Verification",
+    "VerifyRow",
     "bench",
     "demo",
     "doctor",
@@ -25,4 +28,5 @@ __all__ = [
     "gradcheck_loss",
     "summary",
     "trace",
+    "verify",
 ]
