@@ -19,6 +19,7 @@ COMMANDS = {
     "trace": "every number of a forward and a backward pass",
     "verify": "compare a network's layers between backends",
     "gradcheck": "prove gradients against finite differences",
+    "profile": "time, memory and arithmetic of each layer",
     "bench": "how fast a network is here, by batch size, backend and layer",
     "lab": "experiments on MNIST, in one HTML page",
     "doctor": "which backends work here, and how to mend the others",

@@ -5,6 +5,7 @@ from anyfw.inspect.bench import bench
 from anyfw.inspect.bench_report import Bench
 from anyfw.inspect.doctor import Report, doctor
 from anyfw.inspect.gradcheck import GradcheckResult, GradcheckRow, gradcheck, gradcheck_loss
+from anyfw.inspect.profile import Profile, ProfileRow, profile
 from anyfw.inspect.recorder import Step
 from anyfw.inspect.summary import Row, Summary, summary
 from anyfw.inspect.trace import Trace, demo, trace
@@ -14,6 +15,8 @@ __all__ = [
     "Bench",
     "GradcheckResult",
     "GradcheckRow",
+    "Profile",
+    "ProfileRow",
     "Report",
     "Row",
     "Step",
@@ -26,6 +29,7 @@ __all__ = [
     "doctor",
     "gradcheck",
     "gradcheck_loss",
+    "profile",
     "summary",
     "trace",
     "verify",
