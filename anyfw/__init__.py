@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from anyfw.core.errors import AnyfwError
     from anyfw.core.layer import Layer
     from anyfw.core.parameter import Parameter
+    from anyfw.core.transfers import audit
     from anyfw.nn.files import load
     from anyfw.train import Trainer
 
@@ -23,6 +24,7 @@ _HOME = {
     "Layer": "anyfw.core.layer",
     "Parameter": "anyfw.core.parameter",
     "Trainer": "anyfw.train",
+    "audit": "anyfw.core.transfers",
     "get_backend": "anyfw.core.backend",
     "load": "anyfw.nn.files",
     "use_backend": "anyfw.core.backend",
@@ -36,6 +38,7 @@ __all__ = [
     "Parameter",
     "Trainer",
     "__version__",
+    "audit",
     "core",
     "data",
     "get_backend",

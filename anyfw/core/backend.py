@@ -321,6 +321,8 @@ def backend_names() -> tuple[str, ...]:
 
 
 _opened: dict[str, Backend] = {}
+# Called with each backend that is opened.
+on_open: list[Callable[[Backend], None]] = []
 
 
 def _open(spec: str) -> Backend:
@@ -337,9 +339,12 @@ def _open(spec: str) -> Backend:
     except Exception as error:
         raise BackendError(f"Backend '{spec}' cannot work: {_first_line(error)}. Fix: {kind.advice(error)}") from error
     # "torch" and "torch:cpu" are one backend: one object.
-    if backend.spec not in _opened:
+    new = backend.spec not in _opened
+    if new:
         _set_precision(backend)
     _opened[spec] = _opened.setdefault(backend.spec, backend)
+    for listener in on_open if new else ():
+        listener(backend)
     return _opened[spec]
 
 

@@ -30,6 +30,10 @@ class RecordingError(BackendError):
     """A step that the device cannot record, to replay it later; nothing was done."""
 
 
+class TransferError(AnyfwError, RuntimeError):
+    """A copy between host and device, or a number read from it, where there shall be none."""
+
+
 class PlacementError(AnyfwError, TypeError):
     """Arrays of different backends, devices or dtypes met in one operation."""
 

@@ -39,6 +39,8 @@ class Layer(ABC):
     _inner = False
     # Whether nothing in it learns, so that a container skips its backward where nothing before it learns either.
     _learns_nothing = False
+    # Whether it reads the tick in training, which is then on the device before the first step.
+    _draws = False
     _saved: list[tuple[Any, ...]]
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:  # noqa: ARG004 - the constructor's, unused here

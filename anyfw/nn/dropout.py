@@ -25,6 +25,8 @@ class Dropout(Fixed):
     Source: Srivastava et al., JMLR 15, 2014.
     """
 
+    _draws = True
+
     def __init__(self, p: float = 0.5) -> None:
         if not 0.0 <= p <= 1.0:
             raise ConfigError(f"Dropout: expected a probability p from 0 to 1, got {p}.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anyfw.core import transfers
 from anyfw.core.errors import ConfigError, NonFiniteError, RecordingError
 from anyfw.core.layer import Layer
 from anyfw.core.parameter import to_host
@@ -105,8 +106,10 @@ class Loop:
     def run(self) -> None:
         """Train to the plan's end, a cap of the environment, `Trainer.stop`, Ctrl-C or an error."""
         trainer = self.trainer
-        with Interrupt() as interrupt:
+        with Interrupt() as interrupt, transfers.policy():
             try:
+                if any(layer._draws for _, layer in trainer.net.named_layers()):
+                    trainer.net.shared.tick  # noqa: B018 - brings it to the device
                 for listener in self.listeners:
                     listener.on_fit_start(trainer)
                 while self._goes_on():
@@ -168,13 +171,14 @@ class Loop:
             rest, losses = pending[plan.batch - before :], trainer.batch_losses
             moved = self.feed.batches(rest)
             assert losses is not None
+            learn, update = transfers.marked(self.work.learn), transfers.marked(self.work.update)
             accumulate = trainer.accumulate
             for start in range(0, len(rest), accumulate):
                 sizes = [len(rows) for rows in rest[start : start + accumulate]]
                 for size in sizes:
-                    losses[plan.batch] = self.work.learn(next(moved), size / sum(sizes))
+                    losses[plan.batch] = learn(next(moved), size / sum(sizes))
                     plan.batch += 1
-                self.work.update()
+                update()
                 trainer.step += 1
                 yield
         except MemoryError as error:
@@ -190,9 +194,10 @@ class Loop:
         except RecordingError as error:
             self._record_no_more(error)
             return
+        step = transfers.marked(self.recorded.step)
         for _ in range(0, batches, trainer.accumulate):
             try:
-                self.recorded.step()
+                step()
             except RecordingError as error:
                 self._record_no_more(error)
                 return
