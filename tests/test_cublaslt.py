@@ -13,7 +13,7 @@ from anyfw.backends.cupy import cublaslt
 from anyfw.core import backend as backends
 from anyfw.core.backend import backend_class
 from anyfw.core.errors import BackendError, UnknownNameError
-from anyfw.inspect.hooks import watched
+from anyfw.core.hooks import watched
 from tests.played.player import COMPILER
 from tests.played.products import PlayedProducts, library
 

@@ -55,7 +55,15 @@ class BackwardError(AnyfwError, RuntimeError):
 
 
 class NonFiniteError(AnyfwError, RuntimeError):
-    """The loss became NaN or infinite; the message names epoch and batch."""
+    """The loss or the weights became NaN or infinite; the message names epoch and batch, and what was wrong first.
+
+    Attributes:
+        batch: the place in its epoch, from 0, of the batch whose loss was the first; None where the weights were.
+    """
+
+    def __init__(self, message: str, batch: int | None = None) -> None:
+        super().__init__(message)
+        self.batch = batch
 
 
 class OutOfMemoryError(AnyfwError, MemoryError):

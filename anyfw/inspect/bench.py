@@ -14,10 +14,10 @@ from anyfw import losses, nn, optim
 from anyfw.core.arrays import Array, arrays_in, nbytes
 from anyfw.core.backend import Backend, backend_class, get_backend
 from anyfw.core.errors import ConfigError
+from anyfw.core.hooks import watched
 from anyfw.core.layer import Layer
 from anyfw.core.parameter import Parameter
 from anyfw.inspect.bench_report import BackendBench, BatchRow, Bench, LayerRow, Overhead
-from anyfw.inspect.hooks import watched
 from anyfw.inspect.stopwatch import LayerClock, seconds_per_call
 from anyfw.inspect.summary import summary
 from anyfw.losses import Loss

@@ -14,9 +14,9 @@ from anyfw.core import random
 from anyfw.core.arrays import Array, arrays_in, nbytes
 from anyfw.core.backend import Backend, get_backend
 from anyfw.core.errors import ConfigError
+from anyfw.core.hooks import Method, watched
 from anyfw.core.layer import Layer
 from anyfw.core.parameter import Parameter
-from anyfw.inspect.hooks import Method, watched
 from anyfw.inspect.sample import sample
 from anyfw.inspect.stopwatch import LayerClock
 

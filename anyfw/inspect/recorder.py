@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from anyfw import nn
 from anyfw.core.arrays import Array
+from anyfw.core.hooks import Method
 from anyfw.core.layer import Layer
 from anyfw.core.parameter import Parameter, to_host
 from anyfw.inspect import formulas
-from anyfw.inspect.hooks import Method
 
 HostArray = NDArray[Any]
 Loss = Callable[[Array, Array], tuple[Array, Array]]

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from anyfw.core.hooks import Method
 from anyfw.core.layer import Layer
-from anyfw.inspect.hooks import Method
 
 # Calls are timed in blocks of about this many seconds, beside which reading the clock costs nothing.
 _BLOCK = 0.005

@@ -12,9 +12,9 @@ import numpy as np
 from anyfw.core.arrays import Array, dtype_name
 from anyfw.core.backend import get_backend
 from anyfw.core.errors import AnyfwError, ConfigError, PlacementError, ShapeError
+from anyfw.core.hooks import Method, watched
 from anyfw.core.layer import Layer
 from anyfw.core.parameter import Parameter, Stored
-from anyfw.inspect.hooks import Method, watched
 
 Shape = tuple[int | None, ...]  # None is the batch axis
 

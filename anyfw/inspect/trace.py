@@ -10,9 +10,9 @@ from anyfw import nn
 from anyfw.core.arrays import Array, is_floating
 from anyfw.core.backend import get_backend
 from anyfw.core.errors import ConfigError
+from anyfw.core.hooks import watched
 from anyfw.core.layer import Layer
 from anyfw.core.parameter import to_host
-from anyfw.inspect.hooks import watched
 from anyfw.inspect.recorder import HostArray, Loss, Recorder, Step
 
 _LEGEND = (

@@ -12,9 +12,9 @@ from anyfw.core import random
 from anyfw.core.arrays import Array
 from anyfw.core.backend import BUILT_IN, Backend, backend_class, get_backend
 from anyfw.core.errors import BackendError, ConfigError
+from anyfw.core.hooks import Method, watched
 from anyfw.core.layer import Layer
 from anyfw.core.parameter import Parameter, to_host
-from anyfw.inspect.hooks import Method, watched
 from anyfw.inspect.sample import sample
 
 Values = NDArray[Any]

@@ -164,6 +164,15 @@ class Optimizer(ABC):
             span.step += 1
         self.steps += 1
 
+    def go_back(self, steps: int) -> None:
+        """Uncount that many steps; state and parameters are the caller's to restore."""
+        self._store.go_back(steps)
+        self.steps -= steps
+
+    def forget(self) -> None:
+        """Forget all state, as if no step had been done; the count of steps stays."""
+        self._store.forget()
+
     def _ready(self) -> list[Span]:
         self._respan()
         for span in self._store.spans:

@@ -176,6 +176,16 @@ class Store:
                 found[parameter] = {name: span.part(vector, parameter) for name, vector in span.state.items()}
         return found
 
+    def go_back(self, steps: int) -> None:
+        """Uncount that many updates of the parameters that are in spans."""
+        for span in self.spans:
+            span.step -= steps
+
+    def forget(self) -> None:
+        """Forget the arrays; each parameter's number of updates stays."""
+        self._release()
+        self._waiting = {}
+
     def vectors(self) -> list[Array]:
         """The arrays themselves, each for a whole span; those that wait, of one parameter."""
         return [values for own in (*self._waiting.values(), *(s.state for s in self.spans)) for values in own.values()]

@@ -25,6 +25,7 @@ from anyfw.train.feed import Feed, Indices
 from anyfw.train.interrupt import Interrupt
 from anyfw.train.memory import out_of_memory
 from anyfw.train.recording import recorded_steps
+from anyfw.train.replay import Snapshot, explain
 from anyfw.train.step import Step
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Loop:
         self.listeners = listeners
         self.step_listeners = [one for one in listeners if type(one).on_step is not Callback.on_step]
         self.work = Step(trainer)
+        self.snapshot: Snapshot | None = None
         self.coming: tuple[int, list[NDArray[np.int64]]] | None = None
         self.last_epoch = min(plan.last_epoch, plan.first_epoch + _cap("ANYFW_MAX_EPOCHS"))
         self.last_step = trainer.step + _cap("ANYFW_MAX_STEPS")
@@ -113,7 +115,11 @@ class Loop:
                 for listener in self.listeners:
                     listener.on_fit_start(trainer)
                 while self._goes_on():
-                    self._epoch(interrupt)
+                    try:
+                        self._epoch(interrupt)
+                    except NonFiniteError as error:
+                        order = self.batches.epoch(trainer.epoch)
+                        raise explain(error, self.snapshot, self.feed, order) from error
                     if interrupt.requested:
                         self._interrupted()
                 for listener in self.listeners:
@@ -141,6 +147,7 @@ class Loop:
                 metric.reset()
         for listener in self.listeners:
             listener.on_epoch_start(trainer)
+        self.snapshot = Snapshot.of(trainer)
         pending = order[plan.batch :][: (self.last_step - trainer.step) * trainer.accumulate]
         for _ in self._steps(pending):
             for listener in self.step_listeners:
@@ -314,7 +321,7 @@ def finite_losses(trainer: "Trainer", batches: int) -> NDArray[np.float64]:
     if not np.isfinite(losses).all():
         batch = int(np.argmin(np.isfinite(losses)))
         raise NonFiniteError(
-            f"The loss became {losses[batch]} in epoch {trainer.epoch + 1}, batch {batch + 1}. {_MEND}"
+            f"The loss became {losses[batch]} in epoch {trainer.epoch + 1}, batch {batch + 1}. {_MEND}", batch
         )
     return losses
 

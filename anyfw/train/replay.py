@@ -1,0 +1,212 @@
+"""What went wrong first: an epoch whose loss or weights became NaN or infinite is gone through again, with eyes open.
+
+Training looks at its numbers once an epoch, when all of them are spoilt. The state at the epoch's start is kept, as
+long as it is small; from there the same rows and the same dropout give the same numbers again, up to the step that
+failed, which is then watched layer by layer.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anyfw.core.arrays import Array, is_floating, namespace, nbytes
+from anyfw.core.errors import NonFiniteError
+from anyfw.core.hooks import Method, watched
+from anyfw.core.layer import Layer
+from anyfw.core.parameter import Buffer, Pack, Parameter, to_host
+from anyfw.train.feed import Batch, Feed, Indices
+from anyfw.train.step import Step
+
+if TYPE_CHECKING:
+    from anyfw.train.trainer import Trainer
+
+# Bytes of weights and optimizer state beyond which no copy is kept.
+_LARGEST = 64 * 2**20
+# Steps that are watched before the one whose loss failed: the weights may have failed by the one before.
+_BEFORE = 1
+_NAMED = 8
+# Inputs and growth of the loss that are worth a word.
+_LARGE_INPUT, _GROWTH = 100.0, 10.0
+
+
+class Snapshot:
+    """A trainer's state at the start of an epoch, in memory; None from `of` where it is too large to keep twice."""
+
+    def __init__(self, trainer: "Trainer") -> None:
+        self.trainer = trainer
+        self.copies = [(x, x + 0) for x in _vectors(trainer)]
+        self.buffers = [(stored, np.array(to_host(stored.data))) for stored in _buffers(trainer.net)]
+        optimizer = trainer.optimizer
+        self.steps, self.state = optimizer.steps, len(optimizer.state_vectors())
+        self.schedules = [(schedule, schedule.state_dict()) for schedule in optimizer.schedules]
+        self.forwards, self.step, self.batch = trainer.net.shared.forwards, trainer.step, trainer.step_in_epoch
+
+    @classmethod
+    def of(cls, trainer: "Trainer") -> "Snapshot | None":
+        """One of now, if it is small."""
+        small = sum(map(nbytes, _vectors(trainer))) <= _LARGEST
+        return cls(trainer) if small and trainer.step_in_epoch == 0 else None
+
+    def restore(self) -> bool:
+        """Go back; False where what was kept is no longer what the trainer has."""
+        trainer, optimizer = self.trainer, self.trainer.optimizer
+        now = _vectors(trainer)
+        # The first step of all makes the optimizer's state: it is forgotten, and made again.
+        made = not self.state and len(now) > len(self.copies)
+        if made:
+            now = now[: len(self.copies)]
+        if len(now) != len(self.copies) or any(a is not b for a, (b, _) in zip(now, self.copies, strict=True)):
+            return False
+        optimizer.go_back(optimizer.steps - self.steps)
+        if made:
+            optimizer.forget()
+        for x, copy in self.copies:
+            x[...] = copy
+        for stored, values in self.buffers:
+            stored.data = values
+        for schedule, state in self.schedules:
+            schedule.load_state_dict(state)
+        trainer.net.zero_grad()
+        trainer.net.shared.rewind(self.forwards)
+        trainer.step = self.step
+        if trainer.plan is not None:
+            trainer.plan.batch = self.batch
+        return True
+
+
+def explain(error: NonFiniteError, snapshot: Snapshot | None, feed: Feed, order: Indices) -> NonFiniteError:
+    """The error with what went wrong first, the rows of that batch, and what it may come from.
+
+    Afterwards the net holds the weights of the epoch's start.
+
+    Args:
+        error: what the loop has found.
+        snapshot: of the epoch's start.
+        feed: the training rows.
+        order: the rows of each batch of the epoch.
+    """
+    if snapshot is None:
+        return error
+    trainer = snapshot.trainer
+    last = trainer.step_in_epoch - 1 if error.batch is None else error.batch
+    if last < 0 or not snapshot.restore():
+        return error
+    with np.errstate(all="ignore"):
+        found = _first_wrong(trainer, feed, order, last)
+    snapshot.restore()
+    told = "A replay of the epoch stayed finite." if found is None else found
+    return NonFiniteError(f"{error} {told} The net holds the weights from before this epoch.", error.batch)
+
+
+class _Wrong(Exception):  # noqa: N818 - ends the replay
+    pass
+
+
+def _first_wrong(trainer: "Trainer", feed: Feed, order: Indices, last: int) -> str | None:
+    accumulate, work = trainer.accumulate, Step(trainer)
+    losses: list[float] = []
+    for start in range(0, last + 1, accumulate):
+        rows = order[start : start + accumulate]
+        looking = start + accumulate * (1 + _BEFORE) > last
+        try:
+            with watched(_layers(trainer.net) if looking else [], _WATCH):
+                _step(work, feed, rows, losses, looking)
+        except _Wrong as wrong:
+            batch = rows[min(len(losses) - start, len(rows) - 1)]
+            return f"{wrong} {_rows(batch)}{_causes(trainer, feed, batch, losses)}"
+    return None
+
+
+def _step(work: Step, feed: Feed, rows: Indices, losses: list[float], looking: bool) -> None:
+    trainer, total = work.trainer, sum(map(len, rows))
+    for indices, batch in zip(rows, feed.batches(rows), strict=True):
+        value = float(to_host(work.learn(batch, len(indices) / total)))
+        if looking and not np.isfinite(value):
+            raise _Wrong(f"First wrong: the loss itself, {value}, of outputs that are finite.")
+        losses.append(value)
+    work.update()
+    if looking:
+        for name, parameter in trainer.net.named_parameters():
+            if (bad := _bad(parameter.data)) is not None:
+                rate = trainer.optimizer.schedules[0](trainer.optimizer.steps - 1)
+                losses.pop()
+                raise _Wrong(f"First wrong: the weights '{name}', {bad}, by the step itself (learning rate {rate:g}).")
+
+
+def _forward(layer: Layer, method: Method) -> Method:
+    def call(x: Array, /, *, train: bool = False) -> Array:
+        y = method(x, train=train)
+        if (bad := _bad(y)) is not None:
+            raise _Wrong(f"First wrong: the output of {layer.who}, {bad}; its input reaches {_reach(x)}.")
+        return y
+
+    return call
+
+
+def _backward(layer: Layer, method: Method) -> Method:
+    def call(dy: Array, /) -> Array | None:
+        if (bad := _bad(dy)) is not None:
+            raise _Wrong(f"First wrong: the gradient by the output of {layer.who}, {bad}.")
+        dx = method(dy)
+        for name, value in vars(layer).items():
+            if isinstance(value, Parameter) and value.trainable and (bad := _bad(value.grad)) is not None:
+                raise _Wrong(f"First wrong: the gradient of the {name} of {layer.who}, {bad}; dy reaches {_reach(dy)}.")
+        if dx is not None and (bad := _bad(dx)) is not None:
+            raise _Wrong(f"First wrong: the gradient by the input of {layer.who}, {bad}; dy reaches {_reach(dy)}.")
+        return dx
+
+    return call
+
+
+_WATCH = {"forward": _forward, "backward": _backward, "accumulate": _backward}
+
+
+def _bad(x: Array) -> str | None:
+    # The first number that is not finite, and where.
+    if not is_floating(x):
+        return None
+    xp = namespace(x)
+    if bool(xp.all(xp.isfinite(x))):
+        return None
+    host = to_host(x)
+    place = np.unravel_index(int(np.argmin(np.isfinite(host))), host.shape)
+    return f"{host[place]} at {tuple(map(int, place))}"
+
+
+def _reach(x: Array) -> str:
+    return f"{float(np.abs(to_host(x)).max(initial=0.0)):.3g}" if is_floating(x) else "no fractions"
+
+
+def _rows(batch: NDArray[np.int64]) -> str:
+    more = f", ... {len(batch)} in all" if len(batch) > _NAMED else ""
+    return f"Its batch has the rows {', '.join(map(str, batch[:_NAMED].tolist()))}{more}."
+
+
+def _causes(trainer: "Trainer", feed: Feed, batch: NDArray[np.int64], losses: Sequence[float]) -> str:
+    found = []
+    x: Batch = next(feed.batches([batch]))
+    largest = float(np.abs(to_host(x[0])).max(initial=0.0)) if is_floating(x[0]) else 0.0
+    if largest > _LARGE_INPUT:
+        found.append(f"inputs reach {largest:.3g} and are not scaled (nn.Rescale)")
+    low = min(losses, default=0.0)
+    if losses and losses[-1] > _GROWTH * max(abs(low), 1e-3):
+        rate = trainer.optimizer.schedules[0](trainer.optimizer.steps - 1)
+        found.append(
+            f"the loss grew from {low:.3g} to {losses[-1]:.3g} before: a learning rate of {rate:g} is too high"
+        )
+    return f" Likely: {'; '.join(found)}." if found else ""
+
+
+def _layers(net: Layer) -> list[Layer]:
+    return [layer for _, layer in net.named_layers() if not any(True for _ in layer.children())]
+
+
+def _vectors(trainer: "Trainer") -> list[Array]:
+    packs: dict[Pack, None] = dict.fromkeys(p.pack for p in trainer.net.parameters() if p.pack is not None)
+    return [*(pack.data for pack in packs), *trainer.optimizer.state_vectors()]
+
+
+def _buffers(net: Layer) -> Iterator[Buffer]:
+    return (stored for _, stored in net.named_stored() if isinstance(stored, Buffer))
