@@ -25,7 +25,7 @@ from anyfw.optim import Optimizer, Schedule
 from anyfw.train.callbacks import Callback, EarlyStopping, progress_callbacks
 from anyfw.train.feed import Feed, make_feed
 from anyfw.train.history import History
-from anyfw.train.lint import check_output_layer
+from anyfw.train.lint import check_batches, check_output_layer, look_at_data, look_at_net
 from anyfw.train.loop import EVALUATION_BATCH, Loop, Plan, finite_losses, measure
 from anyfw.train.run_folder import Checkpointing, RunFolder
 
@@ -98,6 +98,7 @@ class Trainer:
         check_output_layer(net, loss)
         if not set(net.parameters()).issuperset(optimizer.parameters):
             raise ConfigError("Trainer: the optimizer has parameters of another net. Make it from net.parameters().")
+        look_at_net(net, loss, optimizer)
         self.net, self.loss, self.optimizer = net, loss, optimizer
         self.metrics = [resolve(metric) for metric in metrics]
         self.callbacks = list(callbacks)
@@ -117,6 +118,7 @@ class Trainer:
         self.history = History()
         self._progress = progress_callbacks(progress)
         self._told: set[Any] = set()
+        self._looked = False
         self.plan: Plan | None = None
         self.batch_losses: Array | None = None
         net.draw(seed)
@@ -183,6 +185,8 @@ class Trainer:
         plan = self._planned(source, epochs, batch_size, drop_last=drop_last, valid=valid is not None)
         if self.early_stopping is not None and self.early_stopping.monitor.startswith("valid_") and valid is None:
             raise ConfigError(f"early_stopping monitors {self.early_stopping.monitor!r}: give fit(..., valid=...).")
+        if isinstance(source, Arrays) and source.arrays[0].ndim == 2:
+            check_batches(self.net, plan.rows, plan.batch_size, drop_last=plan.drop_last)
         feed = self._check(source, training=True)
         measured = None if valid_source is None else (self._check(valid_source, training=False), len(valid_source))
         batches = Batches(plan.rows, plan.batch_size, self.seed, drop_last=plan.drop_last)
@@ -241,6 +245,9 @@ class Trainer:
                 raise DataError("weight='balanced' counts labels beforehand: give arrays, or the weights themselves.")
             loss.balance(columns[1], shape[-1])
         labels = loss.takes_labels(shape, columns[1])
+        if training and not self._looked:
+            self._looked = True
+            look_at_data(net, columns[0], columns[1], shape, labels=labels and isinstance(source, Arrays))
         check = partial(loss.check, shape, training=False)
         return make_feed(source, net.backend, net.dtype, labels=labels, check=check, on_device=self.on_device)
 
