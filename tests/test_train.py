@@ -679,3 +679,38 @@ def test_a_source_may_fill_its_arrays_anew(backend):
 def test_a_source_that_gives_another_number_of_rows_is_refused():
     with pytest.raises(DataError, match=r"Reusing: expected 20 rows in each column, .* \(19, 6\), \(19,\)"):
         trainer().fit(Reusing(short=True), epochs=1, batch_size=20)
+
+
+def test_older_checkpoints_stay_until_the_new_one_is_proved(tmp_path, monkeypatch, caplog):
+    from anyfw.core.errors import FileFormatError
+    from anyfw.train import run_folder
+
+    plain = run_folder.prove
+    broken = {"checkpoint-000000006.safetensors", "checkpoint-000000008.safetensors"}
+
+    def prove(path):
+        if path.name in broken:
+            raise FileFormatError(f"{path}: corrupt")
+        plain(path)
+
+    monkeypatch.setattr(run_folder, "prove", prove)
+    trainer(out=tmp_path, keep=1).fit(rows(), epochs=4, batch_size=48)
+    found = sorted(path.name for path in tmp_path.glob("checkpoint-*"))
+    assert found == [f"checkpoint-{step:09d}.safetensors" for step in (4, 6, 8)]
+    assert caplog.text.count("cannot be read back, older ones stay") == 3
+
+
+def test_a_checkpoint_that_is_cut_or_changed_is_not_proved(tmp_path):
+    from anyfw.core.errors import FileFormatError
+    from anyfw.core.files import prove
+
+    trainer(out=tmp_path).fit(rows(), epochs=1, batch_size=48)
+    path = next(tmp_path.glob("checkpoint-*"))
+    prove(path)
+    raw = path.read_bytes()
+    path.write_bytes(raw[:-1])
+    with pytest.raises(FileFormatError, match="truncated"):
+        prove(path)
+    path.write_bytes(raw[:-40] + bytes([raw[-40] ^ 1]) + raw[-39:])
+    with pytest.raises(FileFormatError, match="checksum"):
+        prove(path)

@@ -128,6 +128,8 @@ class Loop:
                 trainer.net.zero_grad()
                 if self.recorded is not None:
                     self.recorded.close()
+                if trainer.folder is not None:
+                    trainer.folder.wait()
                 for listener in self.listeners:
                     listener.close()
 

@@ -1,17 +1,21 @@
 """A run's folder: config.json, history.json, checkpoints, and in the end model.safetensors."""
 
+import logging
 import re
+import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from anyfw.core.errors import ConfigError, OutputError
-from anyfw.core.files import remove_stale, save_model, write_json
+from anyfw.core.errors import AnyfwError, ConfigError, OutputError
+from anyfw.core.files import prove, remove_stale, save_model, write_json
 from anyfw.core.version import __version__
 
 if TYPE_CHECKING:
     from anyfw.train.trainer import Trainer
+
+_log = logging.getLogger("anyfw")
 
 CONFIG, HISTORY, MODEL = "config.json", "history.json", "model.safetensors"
 _CHECKPOINT = re.compile(r"checkpoint-(\d{9})\.safetensors")
@@ -66,6 +70,7 @@ class RunFolder:
     def __init__(self, path: Path, keep: int) -> None:
         self.path, self.keep = path, keep
         self.claimed = False
+        self._proof: threading.Thread | None = None
 
     def claim(self, trainer: "Trainer") -> None:
         """Make the folder and write config.json; a folder that holds something else is refused.
@@ -92,18 +97,39 @@ class RunFolder:
         write_json(self.path / CONFIG, describe(trainer))
 
     def checkpoint(self, trainer: "Trainer") -> None:
-        """Write the trainer's whole state; the oldest beyond `keep` go, once the new one is in place.
+        """Write the trainer's whole state; the oldest beyond `keep` go, once the new one is proved readable.
 
-        So do those of later steps: the run went back to one before them, and `resume` shall not take their branch.
+        So do those of later steps, at once: the run went back to one before them, and `resume` shall not take their
+        branch. The proof runs beside the training.
         """
         from anyfw.train.checkpoint import write
 
+        self.wait()
         latest = self.path / f"checkpoint-{trainer.step:09d}.safetensors"
         write(latest, trainer)
         found = checkpoints(self.path)
         present = found.index(latest)
-        for old in found[:present] + found[present + self.keep :]:
-            old.unlink(missing_ok=True)
+        for later in found[:present]:
+            later.unlink(missing_ok=True)
+        self._proof = threading.Thread(
+            target=self._prove, args=(latest, found[present + self.keep :]), name="anyfw-proof"
+        )
+        self._proof.start()
+
+    def wait(self) -> None:
+        """Wait until the latest checkpoint is proved."""
+        if self._proof is not None:
+            self._proof.join()
+            self._proof = None
+
+    def _prove(self, latest: Path, old: list[Path]) -> None:
+        try:
+            prove(latest)
+        except AnyfwError as error:
+            _log.warning("The checkpoint just written cannot be read back, older ones stay: %s", error)
+            return
+        for path in old:
+            path.unlink(missing_ok=True)
 
     def write_history(self, trainer: "Trainer") -> None:
         """Write history.json."""
@@ -115,6 +141,7 @@ class RunFolder:
         save_model(self.path / MODEL, trainer.net.config(), state, trainer.net.metadata)
         if trainer.checkpointing.text is not None:
             self.checkpoint(trainer)
+        self.wait()
 
 
 def checkpoints(folder: Path) -> list[Path]:
