@@ -11,12 +11,13 @@ import math
 from anyfw.core.arrays import Array, namespace
 from anyfw.ops.dispatch import op
 
-_WORD = 0xFFFFFFFF
+WORD = 0xFFFFFFFF
 # Odd, below 2^31: neighbouring elements get words that differ in many bits before they are mixed.
-_SPREAD = 0x61C88647
-_FIRST = 0x7FEB352D
-# The second multiplier is 2^31 + 0x046CA68B; times a 32-bit word it would pass 2^63, so its top bit goes by a shift.
-_SECOND_LOW = 0x046CA68B
+SPREAD = 0x61C88647
+FIRST = 0x7FEB352D
+# Times a 32-bit word the second multiplier would pass 2^63, so its top bit goes by a shift.
+SECOND = 0x846CA68B
+_SECOND_LOW = SECOND - 2**31
 
 
 @op
@@ -51,20 +52,25 @@ def keep_mask(x: Array, p: float, key: int, tick: Array, n: int) -> Array:
     """The mask for an array like x: element i is kept where its 32-bit word is at least p 2^32."""
     xp = namespace(x)
     size = math.prod(x.shape)
-    stream = mix((mix((tick + (n * _SPREAD & _WORD)) & _WORD) ^ (key & _WORD)) & _WORD)
+    stream = stream_word(key, tick, n)
     index = xp.arange(size, dtype=xp.int64, device=x.device)
-    index &= _WORD
-    index *= _SPREAD
-    index &= _WORD
+    index &= WORD
+    index *= SPREAD
+    index &= WORD
     # XOR, not a sum: sums would make every mask a window of one and the same long sequence.
     words = mix(index ^ stream)
     return xp.reshape(words >= math.ceil(p * 2.0**32), x.shape)
 
 
+def stream_word(key: int, tick: Array, n: int) -> Array:
+    """The word that tells one mask from all others."""
+    return mix((mix((tick + (n * SPREAD & WORD)) & WORD) ^ (key & WORD)) & WORD)
+
+
 def mix(word: Array) -> Array:
     """32-bit words in int64, scattered: one changed bit changes every bit with probability about one half."""
     word = word ^ (word >> 16)
-    word = (word * _FIRST) & _WORD
+    word = (word * FIRST) & WORD
     word = word ^ (word >> 15)
-    word = (word * _SECOND_LOW + ((word & 1) << 31)) & _WORD
+    word = (word * _SECOND_LOW + ((word & 1) << 31)) & WORD
     return word ^ (word >> 16)

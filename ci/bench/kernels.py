@@ -147,13 +147,24 @@ def compare(op, arguments: tuple, options: dict, rounds: int) -> dict[str, dict[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--ops", nargs="+", help="only these, by name; the others' figures in the file stay")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     arguments = parser.parse_args()
     anyfw.get_backend("numpy")  # as in any process that trains, freed memory is kept
     result = {"machine": describe(), "rounds": arguments.rounds, "ops": {}}
     print(headline(result["machine"]))
+    if arguments.ops and arguments.json and arguments.json.exists():
+        kept = json.loads(arguments.json.read_text(encoding="utf-8"))
+        run = ("date", "command")
+        machines = result["machine"], kept["machine"]
+        here, there = ({key: value for key, value in one.items() if key not in run} for one in machines)
+        if here != there:
+            raise SystemExit(f"{arguments.json} holds the figures of another machine, or of other versions: {there}")
+        result["ops"] = kept["ops"]
     print(f"{'us':>41} {'plain':>9} {'gain':>6} {'numba':>9} {'gain':>6}")
     for op, note, inputs, options in CASES:
+        if arguments.ops and op.__name__ not in arguments.ops:
+            continue
         found = compare(op, inputs, options, arguments.rounds)
         name = f"{op.__name__} {note}".strip()
         result["ops"][name] = found

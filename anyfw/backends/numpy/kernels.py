@@ -4,18 +4,23 @@
 `ci/bench/kernels.py` (`ci/bench/results/cpu-kernels.json`). What gains on no processor that was measured is not here.
 """
 
+import math
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from anyfw.core.arrays import Array
 from anyfw.ops import activation, loss, update
+from anyfw.ops import dropout as masking
 from anyfw.ops import gather as gathering
 from anyfw.ops import linear as affine
 
 # Elements of a block: smaller ones would lose more by the many calls than they gain in a nearer cache.
 BLOCK = 1 << 17
+# Of dropout's words, with half a dozen passes over each block.
+WORDS = 1 << 15
 
 
 def weight_grad_(dy: Array, x: Array, grad: Array, add: bool) -> None:
@@ -62,6 +67,40 @@ def mean_(losses: Array, dy: Array, count: float) -> Array:
 def gather(x: Array, rows: Array) -> Array:
     """As the reference, without the wrapper of `numpy.take`. Measured: 1.0x."""
     return x.take(rows, axis=0)
+
+
+def dropout(x: Array, p: float, key: int, tick: Array, n: int) -> tuple[Array, Array]:
+    """The reference's words in uint32, in place, in blocks that stay in the cache. Measured: 6.9x."""
+    if p >= 1.0 or x.dtype.kind != "f" or not x.flags.c_contiguous:
+        return _reference(masking.dropout)(x, p, key, tick, n)  # type: ignore[no-any-return]
+    y, mask, limit = np.empty_like(x), np.empty(x.shape, bool), math.ceil(p * 2.0**32)
+    flat, flat_y, flat_mask = x.reshape(-1), y.reshape(-1), mask.reshape(-1)
+    stream, scale = np.uint32(masking.stream_word(key, int(tick), n)), x.dtype.type(1.0 / (1.0 - p))
+    scratch, factors = np.empty((2, min(x.size, WORDS)), np.uint32), np.empty(min(x.size, WORDS), x.dtype)
+    for start in range(0, x.size, WORDS):
+        stop = min(start + WORDS, x.size)
+        words, other, factor, kept = *scratch[:, : stop - start], factors[: stop - start], flat_mask[start:stop]
+        np.add(_spread()[: stop - start], np.uint32(start * masking.SPREAD & masking.WORD), out=words)
+        np.bitwise_xor(words, stream, out=words)
+        for shift, multiplier in ((16, masking.FIRST), (15, masking.SECOND)):
+            np.right_shift(words, shift, out=other)
+            np.bitwise_xor(words, other, out=words)
+            np.multiply(words, np.uint32(multiplier), out=words)
+        # The last step of the mixer changes only the lower half of a word: no comparison with a round p sees it.
+        if limit & 0xFFFF:
+            np.right_shift(words, 16, out=other)
+            np.bitwise_xor(words, other, out=words)
+        np.greater_equal(words, np.uint32(limit), out=kept)
+        # A product: a NaN in a dropped place must not vanish. Without a cast in it, which NumPy does piece by piece.
+        np.copyto(factor, kept)
+        np.multiply(factor, scale, out=factor)
+        np.multiply(flat[start:stop], factor, out=flat_y[start:stop])
+    return y, mask
+
+
+@cache
+def _spread() -> Array:
+    return (np.arange(WORDS, dtype=np.uint64) * masking.SPREAD & masking.WORD).astype(np.uint32)
 
 
 def blocked(op: Any) -> Callable[..., None]:
@@ -196,6 +235,7 @@ _BLOCKED_SGD, _BLOCKED_ADAM = blocked(update.sgd_), blocked(update.adam_)
 
 
 VARIANTS: dict[Any, Callable[..., Any]] = {
+    masking.dropout: dropout,
     affine.weight_grad_: weight_grad_,
     activation.tanh_grad: tanh_grad,
     loss.cross_entropy: cross_entropy,
