@@ -1,9 +1,14 @@
 """`gradcheck` finds wrong gradients, and says so."""
 
+import re
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from anyfw import losses, nn
+from anyfw.cli.gradcheck import LAYERS, LOSSES
 from anyfw.core.backend import get_backend
 from anyfw.core.errors import BackendError
 from anyfw.inspect.gradcheck import gradcheck, gradcheck_loss
@@ -114,3 +119,37 @@ def test_losses():
     assert not found.ok
     assert str(found).startswith("wrong: WRONG gradients")
     assert found.errors["y"] == pytest.approx(0.5)
+
+
+def test_the_ledger_of_gradients_in_the_readme_is_current():
+    root = Path(__file__).parent.parent
+    sys.path.insert(0, str(root / "ci"))
+    try:
+        import gradcheck_ledger as ledger
+    finally:
+        sys.path.pop(0)
+    text = (root / "README.md").read_text(encoding="utf-8")
+    head, _, *lines = text.split(ledger.BEGIN)[1].split(ledger.END)[0].strip().splitlines()
+    columns = re.findall(r"(float\d\d) `(\w+)`", head)
+    said = {}
+    for line in lines:
+        if line.startswith("| "):
+            name, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+            said.update({(name, *column): int(cell[2:]) for column, cell in zip(columns, cells, strict=True)})
+    assert {name for name, _, _ in said} == {*LAYERS, *LOSSES}
+    # With other libraries and processors the last digits are others: one power of ten is left.
+    for backend in {backend for _, backend in columns if ledger.works(backend)}:
+        for name, *errors in ledger.measured(get_backend(backend)):
+            for dtype, error in zip(("float64", "float32"), errors, strict=True):
+                assert ledger.power(error) <= said[name, dtype, backend] + 1, (name, dtype, backend, error)
+
+
+def test_every_public_layer_and_loss_is_in_the_ledger():
+    def public(module, base):
+        found = (getattr(module, name) for name in module.__all__)
+        return {
+            kind.__name__ for kind in found if isinstance(kind, type) and issubclass(kind, base) and kind is not base
+        }
+
+    assert public(nn, nn.Layer) <= {name.partition(" ")[0] for name in LAYERS}
+    assert public(losses, losses.Loss) <= set(LOSSES)

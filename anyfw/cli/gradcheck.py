@@ -107,7 +107,7 @@ def run(options: Options) -> Result:
 
 
 def _all(tolerance: float, seed: int) -> Iterator[tuple[str, GradcheckResult]]:
-    x = _away_from_kinks(random.normal((_ROWS, _FEATURES), seed, "gradcheck", "x"))
+    x = kink_free_rows(seed)
     target = random.normal((_ROWS, _FEATURES), seed, "gradcheck", "target")
     for name, make in LAYERS.items():
         yield name, inspect.gradcheck(make(), x, tolerance=tolerance, seed=seed)
@@ -134,7 +134,9 @@ def _gradients(found: GradcheckResult) -> str:
     return "  ".join(row.name if row.error <= found.tolerance else f"{row.name} WRONG" for row in found.rows)
 
 
-def _away_from_kinks(x: Values) -> Values:
+def kink_free_rows(seed: int) -> Values:
+    """Normal rows that keep away from 0, where ReLU and others have a kink."""
+    x = random.normal((_ROWS, _FEATURES), seed, "gradcheck", "x")
     return np.where(np.abs(x) < 0.05, x + np.copysign(0.1, x), x)
 
 
