@@ -12,6 +12,14 @@ import pytest
 from anyfw.core.backend import Backend, backend_class, get_backend, use_backend
 from anyfw.core.errors import BackendError
 
+# Of what is random in the tests; another one for each run, unless it is given.
+SEED = int(os.environ.get("ANYFW_SEED", "") or int.from_bytes(os.urandom(4), "big"))
+
+
+def pytest_report_header() -> str:
+    return f"ANYFW_SEED={SEED}"
+
+
 BACKENDS = ("numpy", "strict", "strict:device1", "strict:no_float64", "torch", "cupy")
 
 

@@ -116,6 +116,14 @@ class RunFolder:
         )
         self._proof.start()
 
+    def way_back(self) -> str:
+        """How to go on from what is on disk, as a sentence; empty where there is nothing yet."""
+        try:
+            there = bool(checkpoints(self.path))
+        except OSError:
+            there = False
+        return f" Go on with: anyfw train --resume {self.path}, or Trainer.resume({str(self.path)!r})." if there else ""
+
     def wait(self) -> None:
         """Wait until the latest checkpoint is proved."""
         if self._proof is not None:

@@ -26,7 +26,8 @@ from anyfw.train.callbacks import Callback, EarlyStopping, progress_callbacks
 from anyfw.train.feed import Feed, make_feed
 from anyfw.train.history import History
 from anyfw.train.lint import check_batches, check_output_layer, look_at_data, look_at_net
-from anyfw.train.loop import EVALUATION_BATCH, Loop, Plan, finite_losses, measure
+from anyfw.train.loop import Loop, Plan
+from anyfw.train.measuring import EVALUATION_BATCH, finite_losses, measure
 from anyfw.train.run_folder import Checkpointing, RunFolder
 
 _log = logging.getLogger("anyfw")
