@@ -4,6 +4,7 @@ import logging
 import re
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -137,7 +138,8 @@ class RunFolder:
             _log.warning("The checkpoint just written cannot be read back, older ones stay: %s", error)
             return
         for path in old:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # one that cannot be removed harms nobody
+                path.unlink(missing_ok=True)
 
     def write_history(self, trainer: "Trainer") -> None:
         """Write history.json."""
