@@ -623,3 +623,23 @@ def test_a_failed_save_keeps_the_old_model(tmp_path, monkeypatch):
         original.save(tmp_path / "none" / "m")
     assert path.read_bytes() == before
     assert [f.name for f in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_header_of_any_length_is_read(tmp_path):
+    # Some lengths begin with the bytes of a pickle.
+    path = tmp_path / "t.safetensors"
+    seen = set()
+    for length in range(0, 1300, 3):
+        write_tensors(path, {"w": np.ones(3, np.float32)}, {"note": "a" * length})
+        seen.add(path.read_bytes()[:2])
+        assert read_tensors(path)[1]["note"] == "a" * length
+    assert {b"\x80\x02", b"\x80\x04"} <= seen
+
+
+def test_a_model_is_saved_while_the_interpreter_ends(tmp_path):
+    program = (
+        "import atexit\nfrom anyfw import nn\n"
+        f"atexit.register(lambda: nn.Linear(2, 2).save({str(tmp_path / 'm.safetensors')!r}))\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parent.parent)
+    assert anyfw.load(tmp_path / "m.safetensors").in_features == 2

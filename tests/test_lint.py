@@ -82,3 +82,23 @@ def test_what_would_be_wrong_is_refused(caplog):
         warnings(caplog, normed, batch_size=1)
     with pytest.raises(ConfigError, match=r"knows no variance of the last of 41 rows, .* drop_last=True"):
         warnings(caplog, normed, drop_last=False)
+
+
+def test_ordinary_data_are_not_complained_of(caplog):
+    one_hot = np.eye(5000, dtype=np.float32)[:60]
+    assert warnings(caplog, net(nn.Linear(5000, 3)), x=one_hot, y=np.arange(60) % 3) == []
+    sorted_rows = np.concatenate([np.zeros((300, 4)), np.random.default_rng(0).standard_normal((300, 4))])
+    assert warnings(caplog, x=sorted_rows, y=np.arange(600) % 3) == []
+
+
+def test_a_layer_of_ones_own_may_give_batch_norm_more_than_rows(caplog):
+    class Unflatten(nn.Layer):
+        def forward(self, x, /, *, train=False):
+            return x.reshape(-1, 4, 5)
+
+        def backward(self, dy, /):
+            return dy.reshape(-1, 20)
+
+    model = net(Unflatten(), nn.BatchNorm1d(4), nn.Flatten(), nn.Linear(20, 3))
+    x = np.random.default_rng(0).standard_normal((33, 20))
+    assert warnings(caplog, model, x=x, y=np.arange(33) % 3, batch_size=32, drop_last=False) == []

@@ -93,7 +93,7 @@ def test_the_first_epoch_goes_back_to_the_first_weights():
     assert all(np.array_equal(values, net.state_dict()[name]) for name, values in kept.items())
     assert optimizer.steps == 0
     assert set(optimizer.state_dict()["steps"]) == {0}
-    assert optimizer.state_dict()["state"] == {}
+    assert not any(values.any() for values in optimizer.state_dict()["state"].values())
 
 
 def test_likely_causes_are_named():
@@ -123,3 +123,50 @@ def test_a_net_too_large_to_keep_twice_is_not_replayed(monkeypatch):
         fit(Breaks(7, "forward"))
     assert "First wrong" not in str(caught.value)
     assert caught.value.batch == 2
+
+
+def test_an_average_of_the_weights_goes_back_with_them():
+    from anyfw.train import AverageWeights
+
+    net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    average = AverageWeights(0.5)
+    trainer = Trainer(
+        net, losses.CrossEntropyLoss(), optim.SGD(net.parameters(), lr=0.1), callbacks=[average], progress=False
+    )
+    trainer.fit((X, Y), epochs=1, batch_size=10)
+    spoilt = X.copy()
+    spoilt[17] = 3e38
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError):
+        trainer.fit((spoilt, Y), epochs=1, batch_size=10)
+    trainer.fit((X, Y), epochs=1, batch_size=10)
+    assert all(np.isfinite(values).all() for values in net.state_dict().values())
+
+
+def test_a_replay_that_gives_other_numbers_says_so():
+    from anyfw.train import Callback
+
+    class Raises(Callback):
+        def on_step(self, trainer):
+            if trainer.step == 6:
+                trainer.optimizer.lr = 1e38
+
+    with pytest.raises(NonFiniteError, match="A replay gave other numbers: settings were changed"):
+        fit(nn.ReLU(), callbacks=[Raises()])
+
+
+def test_a_resumed_run_is_explained_too(tmp_path):
+    trainer = fit(out=tmp_path / "run", epochs=1)
+    trainer = Trainer.resume(tmp_path / "run", progress=False)
+    trainer.net.layers[0].weight.data = np.full((6, 4), np.nan)
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError) as caught:
+        trainer.fit((X, Y), epochs=1, batch_size=10)
+    assert "First wrong" in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_scaled_net_is_not_told_to_scale():
+    net = nn.Sequential(nn.Rescale([1 / 255] * 4, [0.0] * 4), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    trainer = Trainer(net, losses.MSELoss(), optim.SGD(net.parameters(), lr=1e30), progress=False)
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError) as caught:
+        trainer.fit((np.full((40, 4), 255.0), np.ones((40, 1))), epochs=5, batch_size=10)
+    assert "not scaled" not in str(caught.value)

@@ -8,13 +8,13 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anyfw.core.atomic import StrPath, open_to_read, write_atomic
+from anyfw.core.beside import beside
 from anyfw.core.errors import AnyfwError, ConfigError, FileFormatError
 from anyfw.core.json_values import plain
 
@@ -64,13 +64,14 @@ def write_tensors(path: StrPath, tensors: Mapping[str, NDArray[Any]], metadata: 
         raise ConfigError(f"metadata: expected at most {_MAX_HEADER} bytes as JSON, got {room}.")
 
     def write(file: BinaryIO) -> None:
-        with ThreadPoolExecutor(1, thread_name_prefix="anyfw-sha256") as beside:
-            sums = beside.submit(lambda: {name: _tensor_sha256(values) for name, values in parts.items()})
-            file.write(bytes(8 + room))
-            for values in parts.values():
-                file.write(_memory(values))
-            file.seek(0)
-            file.write(room.to_bytes(8, "little") + _encoded_header(parts, texts, sums.result()))
+        sums: dict[str, str] = {}
+        wait = beside(lambda: sums.update({name: _tensor_sha256(values) for name, values in parts.items()}))
+        file.write(bytes(8 + room))
+        for values in parts.values():
+            file.write(_memory(values))
+        wait()
+        file.seek(0)
+        file.write(room.to_bytes(8, "little") + _encoded_header(parts, texts, sums))
 
     write_atomic(path, write)
 
@@ -164,12 +165,14 @@ def _header(path: StrPath, file: BinaryIO) -> dict[str, Any]:
     # Bounded by the size of the file before anything is read or allocated.
     size = os.fstat(file.fileno()).st_size
     first = file.read(32)
-    for magic, kind in _FIRST_BYTES:
-        if first.startswith(magic):
-            raise FileFormatError(f"{path}: no safetensors file, but {kind}.")
+    length = int.from_bytes(first[:8], "little")
+    # A header may well be as long as the first bytes of another format say.
+    if first[8:9] != b"{" or length > size - 8:
+        for magic, kind in _FIRST_BYTES:
+            if first.startswith(magic):
+                raise FileFormatError(f"{path}: no safetensors file, but {kind}.")
     if size < 10:
         raise FileFormatError(f"{path}: {size} bytes are too few for a safetensors file. Was it cut short?")
-    length = int.from_bytes(first[:8], "little")
     if length > _MAX_HEADER or first[8:9] != b"{":
         raise FileFormatError(f"{path}: no safetensors file: it does not begin with a header.")
     if length > size - 8:

@@ -7,11 +7,9 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from anyfw import nn
 from anyfw.core import random
-from anyfw.core.arrays import Array, arrays_in, nbytes
+from anyfw.core.arrays import Array, arrays_in, memory, nbytes
 from anyfw.core.backend import Backend, get_backend
 from anyfw.core.errors import ConfigError
 from anyfw.core.hooks import Method, watched
@@ -126,7 +124,7 @@ def profile(
         raise ConfigError(f"profile: expected at least one row and a time above 0, got {rows} and {seconds}.")
     values = sample("profile", net, x, rows, seed)
     runner = copy.deepcopy(net).to(None if backend is None else get_backend(backend))
-    given = runner.backend.asarray(values, runner.dtype if np.issubdtype(values.dtype, np.floating) else None)
+    given = runner.backend.asarray(values, runner.dtype)
     paths: dict[int, tuple[str, Layer]] = {}
     for path, layer in runner.named_layers():
         paths.setdefault(id(layer), (f"{path or 'net'} {type(layer).__name__}", layer))
@@ -169,7 +167,7 @@ def _counted(net: Layer, layers: list[Layer], x: Array, seed: int) -> tuple[dict
         y = net.forward(x, train=True)
     saved, counted = {}, set[int]()
     for layer in layers:
-        new = {id(array): nbytes(array) for array in arrays_in(layer._saved) if id(array) not in counted}
+        new = {memory(array): nbytes(array) for array in arrays_in(layer._saved) if memory(array) not in counted}
         counted |= new.keys()
         saved[id(layer)] = sum(new.values())
     net.backward(_dy(net, y, seed))

@@ -164,14 +164,14 @@ class Optimizer(ABC):
             span.step += 1
         self.steps += 1
 
+    def prepare(self) -> None:
+        """Make the state that the first step would make."""
+        self._ready()
+
     def go_back(self, steps: int) -> None:
         """Uncount that many steps; state and parameters are the caller's to restore."""
         self._store.go_back(steps)
         self.steps -= steps
-
-    def forget(self) -> None:
-        """Forget all state, as if no step had been done; the count of steps stays."""
-        self._store.forget()
 
     def _ready(self) -> list[Span]:
         self._respan()

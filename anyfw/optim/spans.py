@@ -181,11 +181,6 @@ class Store:
         for span in self.spans:
             span.step -= steps
 
-    def forget(self) -> None:
-        """Forget the arrays; each parameter's number of updates stays."""
-        self._release()
-        self._waiting = {}
-
     def vectors(self) -> list[Array]:
         """The arrays themselves, each for a whole span; those that wait, of one parameter."""
         return [values for own in (*self._waiting.values(), *(s.state for s in self.spans)) for values in own.values()]

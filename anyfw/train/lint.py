@@ -74,7 +74,8 @@ def look_at_data(net: Layer, x: NDArray[Any], y: NDArray[Any], outputs: tuple[in
         _warn(
             f"The net has {outputs[-1]} outputs, and the labels are 0 ... {y.max()} only: is the last layer too wide?"
         )
-    size = _size_at_first_weights(net, x[:_ROWS])
+    # Rows from all over the data, which may be sorted.
+    size = size_at_first_weights(net, x[:: max(1, len(x) // _ROWS)][:_ROWS])
     if size is not None and not _SMALL <= size <= _LARGE:
         _warn(
             f"Inputs of the first layer that learns have a root mean square of {size:.3g}, far from 1: scale them "
@@ -93,7 +94,11 @@ def check_batches(net: Layer, rows: int, batch_size: int, *, drop_last: bool) ->
     Raises:
         ConfigError: with a BatchNorm1d, a batch of one row.
     """
-    norms = [layer.who for _, layer in net.named_layers() if isinstance(layer, BatchNorm1d)]
+    layers = [layer for _, layer in net.named_layers()]
+    # A layer of the user's own may make more than one value of each row.
+    if any(not type(layer).__module__.startswith("anyfw.") for layer in layers):
+        return
+    norms = [layer.who for layer in layers if isinstance(layer, BatchNorm1d)]
     size = min(batch_size, rows)
     if norms and (size == 1 or (rows % size == 1 and not drop_last)):
         which = "batches of one row" if size == 1 else f"the last of {rows} rows, a batch of its own"
@@ -128,14 +133,19 @@ def _flattened(net: Layer, path: str) -> Iterator[tuple[str, Layer]]:
         yield path, net
 
 
-def _size_at_first_weights(net: Layer, x: NDArray[Any]) -> float | None:
-    # The root mean square of what the first Linear sees; None where another layer comes first that learns or scales.
+def size_at_first_weights(net: Layer, x: NDArray[Any]) -> float | None:
+    """The root mean square of the numbers, but zeros, that the first Linear sees for rows x.
+
+    None where another layer comes first that learns or scales, or where all are zero.
+    """
     value = net.backend.asarray(x, net.dtype)
     for _, layer in _flattened(net, "net"):
         if isinstance(layer, Linear):
             host = net.backend.to_numpy(value).astype(np.float64)
-            return math.sqrt(float(np.mean(host * host))) if host.size else None
-        if isinstance(layer, BatchNorm1d | LayerNorm | RMSNorm) or not layer._learns_nothing:
+            # Of one-hot rows most are zero, and those that are not are of the right size.
+            count = np.count_nonzero(host)
+            return math.sqrt(float(np.sum(host * host)) / count) if count else None
+        if isinstance(layer, LayerNorm | RMSNorm) or not layer._learns_nothing:
             return None
         value = layer.forward(value)
     return None

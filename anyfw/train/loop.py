@@ -86,6 +86,7 @@ class Loop:
         self.step_listeners = [one for one in listeners if type(one).on_step is not Callback.on_step]
         self.work = Step(trainer)
         self.snapshot: Snapshot | None = None
+        self.policy = transfers.policy()
         self.coming: tuple[int, list[NDArray[np.int64]]] | None = None
         self.last_epoch = min(plan.last_epoch, plan.first_epoch + _cap("ANYFW_MAX_EPOCHS"))
         self.last_step = trainer.step + _cap("ANYFW_MAX_STEPS")
@@ -101,7 +102,7 @@ class Loop:
     def run(self) -> None:
         """Train to the plan's end, a cap of the environment, `Trainer.stop`, Ctrl-C or an error."""
         trainer = self.trainer
-        with Interrupt() as interrupt, transfers.policy():
+        with Interrupt() as interrupt, self.policy:
             try:
                 if any(layer._draws for _, layer in trainer.net.named_layers()):
                     trainer.net.shared.tick  # noqa: B018 - brings it to the device
@@ -112,13 +113,17 @@ class Loop:
                         self._epoch(interrupt)
                     except NonFiniteError as error:
                         order = self.batches.epoch(trainer.epoch)
-                        raise explain(error, self.snapshot, self.feed, order) from error
+                        told = explain(error, self.snapshot, self.feed, order, interrupt)
+                        if told is None:
+                            raise
+                        raise NonFiniteError(f"{error} {told}", error.batch) from None
                     except (OutputError, OutOfMemoryError) as error:
                         raise type(error)(f"{error}{trainer.folder.way_back() if trainer.folder else ''}") from error
                     if interrupt.requested:
                         self._interrupted()
                 for listener in self.listeners:
                     listener.on_fit_end(trainer)
+                check_finite(trainer)
             finally:
                 trainer.net.zero_grad()
                 if self.recorded is not None:

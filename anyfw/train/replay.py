@@ -5,8 +5,9 @@ long as it is small; from there the same rows and the same dropout give the same
 failed, which is then watched layer by layer.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,15 @@ from anyfw.core.errors import NonFiniteError
 from anyfw.core.hooks import Method, watched
 from anyfw.core.layer import Layer
 from anyfw.core.parameter import Buffer, Pack, Parameter, to_host
-from anyfw.train.feed import Batch, Feed, Indices
+from anyfw.train.feed import Feed, Indices
+from anyfw.train.interrupt import Interrupt
+from anyfw.train.lint import size_at_first_weights
 from anyfw.train.step import Step
 
 if TYPE_CHECKING:
     from anyfw.train.trainer import Trainer
+
+_log = logging.getLogger("anyfw")
 
 # Bytes of weights and optimizer state beyond which no copy is kept.
 _LARGEST = 64 * 2**20
@@ -36,94 +41,104 @@ class Snapshot:
 
     def __init__(self, trainer: "Trainer") -> None:
         self.trainer = trainer
-        self.copies = [(x, x + 0) for x in _vectors(trainer)]
-        self.buffers = [(stored, np.array(to_host(stored.data))) for stored in _buffers(trainer.net)]
+        self.copies = [(x, x + 0) for x in _arrays(trainer)]
         optimizer = trainer.optimizer
-        self.steps, self.state = optimizer.steps, len(optimizer.state_vectors())
         self.schedules = [(schedule, schedule.state_dict()) for schedule in optimizer.schedules]
-        self.forwards, self.step, self.batch = trainer.net.shared.forwards, trainer.step, trainer.step_in_epoch
+        self.callbacks = [(callback, callback.state_dict()) for callback in trainer.callbacks]
+        self.steps, self.forwards, self.step = optimizer.steps, trainer.net.shared.forwards, trainer.step
 
     @classmethod
     def of(cls, trainer: "Trainer") -> "Snapshot | None":
         """One of now, if it is small."""
-        small = sum(map(nbytes, _vectors(trainer))) <= _LARGEST
+        trainer.optimizer.prepare()
+        small = sum(map(nbytes, _arrays(trainer))) <= _LARGEST
         return cls(trainer) if small and trainer.step_in_epoch == 0 else None
 
     def restore(self) -> bool:
         """Go back; False where what was kept is no longer what the trainer has."""
-        trainer, optimizer = self.trainer, self.trainer.optimizer
-        now = _vectors(trainer)
-        # The first step of all makes the optimizer's state: it is forgotten, and made again.
-        made = not self.state and len(now) > len(self.copies)
-        if made:
-            now = now[: len(self.copies)]
+        trainer, optimizer, now = self.trainer, self.trainer.optimizer, _arrays(self.trainer)
         if len(now) != len(self.copies) or any(a is not b for a, (b, _) in zip(now, self.copies, strict=True)):
             return False
-        optimizer.go_back(optimizer.steps - self.steps)
-        if made:
-            optimizer.forget()
         for x, copy in self.copies:
             x[...] = copy
-        for stored, values in self.buffers:
-            stored.data = values
+        optimizer.go_back(optimizer.steps - self.steps)
         for schedule, state in self.schedules:
             schedule.load_state_dict(state)
+        for callback, state in self.callbacks:
+            callback.load_state_dict(state)
         trainer.net.zero_grad()
         trainer.net.shared.rewind(self.forwards)
         trainer.step = self.step
         if trainer.plan is not None:
-            trainer.plan.batch = self.batch
+            trainer.plan.batch = 0
         return True
 
 
-def explain(error: NonFiniteError, snapshot: Snapshot | None, feed: Feed, order: Indices) -> NonFiniteError:
-    """The error with what went wrong first, the rows of that batch, and what it may come from.
+def explain(
+    error: NonFiniteError, snapshot: Snapshot | None, feed: Feed, order: Indices, interrupt: Interrupt
+) -> str | None:
+    """What went wrong first, the rows of that batch, and what it may come from; None where it cannot be told.
 
-    Afterwards the net holds the weights of the epoch's start.
+    Afterwards the net holds the weights of the epoch's start, and callbacks their state of then.
 
     Args:
         error: what the loop has found.
         snapshot: of the epoch's start.
         feed: the training rows.
         order: the rows of each batch of the epoch.
+        interrupt: ends the replay when it is requested.
     """
     if snapshot is None:
-        return error
+        return None
     trainer = snapshot.trainer
     last = trainer.step_in_epoch - 1 if error.batch is None else error.batch
+    seen = to_host(trainer.batch_losses)[: last + 1]
     if last < 0 or not snapshot.restore():
-        return error
+        return None
+    _log.info("the loss or the weights became NaN: looking for the first that did")
     with np.errstate(all="ignore"):
-        found = _first_wrong(trainer, feed, order, last)
+        found = _first_wrong(trainer, feed, order, seen, interrupt)
     snapshot.restore()
-    told = "A replay of the epoch stayed finite." if found is None else found
-    return NonFiniteError(f"{error} {told} The net holds the weights from before this epoch.", error.batch)
+    return f"{found} The net holds the weights from before this epoch."
 
 
 class _Wrong(Exception):  # noqa: N818 - ends the replay
     pass
 
 
-def _first_wrong(trainer: "Trainer", feed: Feed, order: Indices, last: int) -> str | None:
+class _Different(Exception):  # noqa: N818 - so does this
+    pass
+
+
+def _first_wrong(trainer: "Trainer", feed: Feed, order: Indices, seen: NDArray[Any], interrupt: Interrupt) -> str:
     accumulate, work = trainer.accumulate, Step(trainer)
     losses: list[float] = []
-    for start in range(0, last + 1, accumulate):
+    for start in range(0, len(seen), accumulate):
+        if interrupt.requested:
+            return "The replay was interrupted."
         rows = order[start : start + accumulate]
-        looking = start + accumulate * (1 + _BEFORE) > last
+        looking = start + accumulate * (1 + _BEFORE) >= len(seen)
         try:
             with watched(_layers(trainer.net) if looking else [], _WATCH):
-                _step(work, feed, rows, losses, looking)
+                _step(work, feed, rows, losses, seen, looking)
         except _Wrong as wrong:
             batch = rows[min(len(losses) - start, len(rows) - 1)]
             return f"{wrong} {_rows(batch)}{_causes(trainer, feed, batch, losses)}"
-    return None
+        except _Different:
+            break
+    return (
+        "A replay gave other numbers: settings were changed in mid-epoch, or the source gives other rows when it is "
+        "asked again."
+    )
 
 
-def _step(work: Step, feed: Feed, rows: Indices, losses: list[float], looking: bool) -> None:
+def _step(work: Step, feed: Feed, rows: Indices, losses: list[float], seen: NDArray[Any], looking: bool) -> None:
     trainer, total = work.trainer, sum(map(len, rows))
     for indices, batch in zip(rows, feed.batches(rows), strict=True):
         value = float(to_host(work.learn(batch, len(indices) / total)))
-        if looking and not np.isfinite(value):
+        if len(losses) < len(seen) and not np.isclose(value, seen[len(losses)], rtol=1e-3, equal_nan=True):
+            raise _Different
+        if not np.isfinite(value):
             raise _Wrong(f"First wrong: the loss itself, {value}, of outputs that are finite.")
         losses.append(value)
     work.update()
@@ -186,16 +201,15 @@ def _rows(batch: NDArray[np.int64]) -> str:
 
 def _causes(trainer: "Trainer", feed: Feed, batch: NDArray[np.int64], losses: Sequence[float]) -> str:
     found = []
-    x: Batch = next(feed.batches([batch]))
-    largest = float(np.abs(to_host(x[0])).max(initial=0.0)) if is_floating(x[0]) else 0.0
-    if largest > _LARGE_INPUT:
-        found.append(f"inputs reach {largest:.3g} and are not scaled (nn.Rescale)")
+    x = to_host(next(feed.batches([batch]))[0])
+    size = size_at_first_weights(trainer.net, x)
+    if size is not None and not size <= _LARGE_INPUT:
+        found.append(f"inputs reach {float(np.abs(x).max(initial=0.0)):.3g} and are not scaled (nn.Rescale)")
     low = min(losses, default=0.0)
     if losses and losses[-1] > _GROWTH * max(abs(low), 1e-3):
         rate = trainer.optimizer.schedules[0](trainer.optimizer.steps - 1)
-        found.append(
-            f"the loss grew from {low:.3g} to {losses[-1]:.3g} before: a learning rate of {rate:g} is too high"
-        )
+        grown = f"the loss grew from {low:.3g} to {losses[-1]:.3g} before"
+        found.append(f"{grown}: a learning rate of {rate:g} is too high")
     return f" Likely: {'; '.join(found)}." if found else ""
 
 
@@ -203,10 +217,7 @@ def _layers(net: Layer) -> list[Layer]:
     return [layer for _, layer in net.named_layers() if not any(True for _ in layer.children())]
 
 
-def _vectors(trainer: "Trainer") -> list[Array]:
+def _arrays(trainer: "Trainer") -> list[Array]:
     packs: dict[Pack, None] = dict.fromkeys(p.pack for p in trainer.net.parameters() if p.pack is not None)
-    return [*(pack.data for pack in packs), *trainer.optimizer.state_vectors()]
-
-
-def _buffers(net: Layer) -> Iterator[Buffer]:
-    return (stored for _, stored in net.named_stored() if isinstance(stored, Buffer))
+    buffers = [stored.data for _, stored in trainer.net.named_stored() if isinstance(stored, Buffer)]
+    return [*(pack.data for pack in packs), *buffers, *trainer.optimizer.state_vectors()]

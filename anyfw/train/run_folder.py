@@ -2,13 +2,14 @@
 
 import logging
 import re
-import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from anyfw.core.beside import beside
 from anyfw.core.errors import AnyfwError, ConfigError, OutputError
 from anyfw.core.files import prove, remove_stale, save_model, write_json
 from anyfw.core.version import __version__
@@ -71,7 +72,7 @@ class RunFolder:
     def __init__(self, path: Path, keep: int) -> None:
         self.path, self.keep = path, keep
         self.claimed = False
-        self._proof: threading.Thread | None = None
+        self._proof: Callable[[], None] | None = None
 
     def claim(self, trainer: "Trainer") -> None:
         """Make the folder and write config.json; a folder that holds something else is refused.
@@ -112,10 +113,7 @@ class RunFolder:
         present = found.index(latest)
         for later in found[:present]:
             later.unlink(missing_ok=True)
-        self._proof = threading.Thread(
-            target=self._prove, args=(latest, found[present + self.keep :]), name="anyfw-proof"
-        )
-        self._proof.start()
+        self._proof = beside(lambda: self._prove(latest, found[present + self.keep :]))
 
     def way_back(self) -> str:
         """How to go on from what is on disk, as a sentence; empty where there is nothing yet."""
@@ -127,9 +125,9 @@ class RunFolder:
 
     def wait(self) -> None:
         """Wait until the latest checkpoint is proved."""
-        if self._proof is not None:
-            self._proof.join()
-            self._proof = None
+        proof, self._proof = self._proof, None
+        if proof is not None:
+            proof()
 
     def _prove(self, latest: Path, old: list[Path]) -> None:
         try:

@@ -71,9 +71,11 @@ def gather(x: Array, rows: Array) -> Array:
 
 def dropout(x: Array, p: float, key: int, tick: Array, n: int) -> tuple[Array, Array]:
     """The reference's words in uint32, in place, in blocks that stay in the cache. Measured: 6.9x."""
-    if p >= 1.0 or x.dtype.kind != "f" or not x.flags.c_contiguous:
+    limit = math.ceil(p * 2.0**32)
+    # No word of 32 bits is as large as the limit of a p that is 1, or next to it.
+    if limit > masking.WORD or x.dtype.kind != "f" or not x.flags.c_contiguous:
         return _reference(masking.dropout)(x, p, key, tick, n)  # type: ignore[no-any-return]
-    y, mask, limit = np.empty_like(x), np.empty(x.shape, bool), math.ceil(p * 2.0**32)
+    y, mask = np.empty_like(x), np.empty(x.shape, bool)
     flat, flat_y, flat_mask = x.reshape(-1), y.reshape(-1), mask.reshape(-1)
     stream, scale = np.uint32(masking.stream_word(key, int(tick), n)), x.dtype.type(1.0 / (1.0 - p))
     scratch, factors = np.empty((2, min(x.size, WORDS)), np.uint32), np.empty(min(x.size, WORDS), x.dtype)
