@@ -379,3 +379,13 @@ def test_a_layer_may_have_any_argument_under_its_own_name():
     net = nn.Sequential(nn.Linear(2, 2), Scale(fixed=True), nn.Linear(2, 1)).init(0)
     net.accumulate(net.forward(np.ones((1, 2), dtype=np.float32), train=True))
     assert all(parameter._written for parameter in net.parameters())
+
+
+def test_a_net_may_be_used_while_its_parameters_are_gone_through():
+    net = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
+    assert [net.backend.to_numpy(parameter.data).shape for parameter in net.parameters()] == [
+        (8, 2),
+        (8,),
+        (1, 8),
+        (1,),
+    ]

@@ -47,6 +47,10 @@ CASES = {
         {"model": lambda: net(net(nn.Linear(4, 5)), net(nn.Linear(5, 5), nn.ReLU()), nn.Linear(5, 3))},
         "Linear 'net.0.0' and Linear 'net.1.0' with nothing between",
     ),
+    "nothing but dropout between": (
+        {"model": lambda: net(nn.Linear(4, 5), nn.Dropout(0.1), nn.Flatten(), nn.Linear(5, 3))},
+        "Linear 'net.0' and Linear 'net.3' with nothing between",
+    ),
     "too many outputs": (
         {"model": lambda: net(nn.Linear(4, 9))},
         "The net has 9 outputs, and the labels are 0 ... 2 only",
@@ -75,8 +79,11 @@ def test_likely_mistakes_are_told_once(case, caplog):
 
 
 def test_what_would_be_wrong_is_refused(caplog):
-    with pytest.raises(ConfigError, match=r"Softmax 'net.1' stands before CrossEntropyLoss"):
-        warnings(caplog, net(nn.Linear(4, 3), nn.Softmax()), fit=False)
+    for tail in ((), (nn.Identity(),), (nn.Dropout(0.1), nn.Flatten())):
+        with pytest.raises(ConfigError, match=r"Softmax 'net.1' stands before CrossEntropyLoss"):
+            warnings(caplog, net(nn.Linear(4, 3), nn.Softmax(), *tail), fit=False)
+    with pytest.raises(ConfigError, match=r"Softmax 'net.1' stands before NLLLoss"):
+        warnings(caplog, net(nn.Linear(4, 3), nn.Softmax()), losses.NLLLoss(), fit=False)
     normed = net(nn.Linear(4, 3), nn.BatchNorm1d(3))
     with pytest.raises(ConfigError, match=r"BatchNorm1d 'net.1': knows no variance of batches of one row"):
         warnings(caplog, normed, batch_size=1)

@@ -170,3 +170,48 @@ def test_a_scaled_net_is_not_told_to_scale():
     with np.errstate(all="ignore"), pytest.raises(NonFiniteError) as caught:
         trainer.fit((np.full((40, 4), 255.0), np.ones((40, 1))), epochs=5, batch_size=10)
     assert "not scaled" not in str(caught.value)
+
+
+def test_the_loss_itself_comes_before_what_its_gradient_does():
+    class Big(nn.Identity):
+        def backward(self, dy, /):
+            return dy * 1e38
+
+    net = nn.Sequential(nn.Linear(4, 1, weight_init=1e25), Big())
+    trainer = Trainer(net, losses.MSELoss(), optim.SGD(net.parameters(), lr=1.0), progress=False)
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match="First wrong: the loss itself, inf"):
+        trainer.fit((X, np.ones((40, 1))), epochs=1, batch_size=10)
+
+
+def test_a_row_that_a_source_spoils_is_named():
+    class Spoilt:
+        def __len__(self):
+            return 40
+
+        def __getitem__(self, rows):
+            x = X[rows].astype(np.float32)
+            x[rows == 23] = np.nan
+            return x, Y[rows]
+
+    net = nn.Linear(4, 3)
+    trainer = Trainer(net, losses.CrossEntropyLoss(), optim.SGD(net.parameters(), lr=0.1), progress=False)
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match="First wrong: row 23 of the inputs, nan"):
+        trainer.fit(Spoilt(), epochs=1, batch_size=10)
+
+
+def test_weights_that_grew_at_once_are_a_rate_too_high():
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    trainer = Trainer(net, losses.MSELoss(), optim.SGD(net.parameters(), lr=1e30), progress=False)
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match=r"learning rate of 1e\+30 is too high"):
+        trainer.fit((X, np.ones((40, 1))), epochs=1, batch_size=10)
+
+
+def test_a_validation_loss_of_nan_stops_training():
+    class Inference(nn.Identity):
+        def forward(self, x, /, *, train=False):
+            return super().forward(x, train=train) if train else x * float("nan")
+
+    net = nn.Sequential(nn.Linear(4, 3), Inference())
+    trainer = Trainer(net, losses.CrossEntropyLoss(), optim.SGD(net.parameters(), lr=0.1), progress=False)
+    with pytest.raises(NonFiniteError, match="loss of the validation rows became nan in epoch 1"):
+        trainer.fit((X, Y), (X, Y), epochs=2, batch_size=10)

@@ -58,12 +58,13 @@ class NonFiniteError(AnyfwError, RuntimeError):
     """The loss or the weights became NaN or infinite; the message names epoch and batch, and what was wrong first.
 
     Attributes:
+        what: what became of what, without advice.
         batch: the place in its epoch, from 0, of the batch whose loss was the first; None where the weights were.
     """
 
-    def __init__(self, message: str, batch: int | None = None) -> None:
-        super().__init__(message)
-        self.batch = batch
+    def __init__(self, what: str, batch: int | None = None, advice: str = "") -> None:
+        super().__init__(f"{what} {advice}".strip())
+        self.what, self.batch = what, batch
 
 
 class OutOfMemoryError(AnyfwError, MemoryError):

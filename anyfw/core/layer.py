@@ -97,7 +97,7 @@ class Layer(ABC):
 
     def children(self) -> Iterator[tuple[str, "Layer"]]:
         """(name, layer) of each layer directly in this one, in the order in which attributes were set."""
-        for name, value in vars(self).items():
+        for name, value in tuple(vars(self).items()):
             if not name.startswith("_"):
                 yield from _layers_in(name, value)
 
@@ -123,7 +123,8 @@ class Layer(ABC):
     def named_stored(self) -> Iterator[tuple[str, Stored]]:
         """(path, parameter or buffer) in the order of definition; a shared one at each of its places."""
         for path, layer in self.named_layers():
-            for name, value in vars(layer).items():
+            # A copy: the first use of a net names its layers, and may come while somebody goes through this.
+            for name, value in tuple(vars(layer).items()):
                 if isinstance(value, Stored):
                     yield placement.join(path, name), value
 

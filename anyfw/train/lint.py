@@ -15,7 +15,19 @@ from numpy.typing import NDArray
 from anyfw.core.errors import ConfigError
 from anyfw.core.layer import Layer
 from anyfw.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, Loss, NLLLoss
-from anyfw.nn import BatchNorm1d, LayerNorm, Linear, LogSoftmax, RMSNorm, Sequential, Sigmoid, Softmax
+from anyfw.nn import (
+    BatchNorm1d,
+    Dropout,
+    Flatten,
+    Identity,
+    LayerNorm,
+    Linear,
+    LogSoftmax,
+    RMSNorm,
+    Sequential,
+    Sigmoid,
+    Softmax,
+)
 from anyfw.optim import Optimizer
 
 _log = logging.getLogger("anyfw")
@@ -24,11 +36,14 @@ _LOGITS = (
     (CrossEntropyLoss, Softmax, "CrossEntropyLoss takes logits"),
     (CrossEntropyLoss, LogSoftmax, "CrossEntropyLoss takes logits"),
     (BCEWithLogitsLoss, Sigmoid, "BCEWithLogitsLoss takes logits"),
+    (NLLLoss, Softmax, "NLLLoss takes log-probabilities, of LogSoftmax"),
 )
 _PROBABILITIES = (
-    (NLLLoss, "log-probabilities", "LogSoftmax, or use CrossEntropyLoss"),
-    (BCELoss, "probabilities", "Sigmoid, or use BCEWithLogitsLoss"),
+    (NLLLoss, (LogSoftmax,), "log-probabilities", "LogSoftmax, or use CrossEntropyLoss"),
+    (BCELoss, (Sigmoid, Softmax), "probabilities", "Sigmoid, or use BCEWithLogitsLoss"),
 )
+# Layers that change no number, or, in inference, none.
+_PASSING = (Dropout, Flatten, Identity)
 # The root mean square of inputs within which initial weights and learning rates are made to work.
 _SMALL, _LARGE = 0.02, 20.0
 # Rows that are looked at.
@@ -50,9 +65,10 @@ def check_output_layer(net: Layer, loss: Loss) -> None:
 def look_at_net(net: Layer, loss: Loss, optimizer: Optimizer) -> None:
     """Warn of layers that are likely to be a mistake."""
     path, last = _last(net)
-    for kind, what, advice in _PROBABILITIES:
-        if isinstance(loss, kind) and isinstance(last, Linear):
-            _warn(f"{kind.__name__} takes {what}, and Linear '{path}' gives any number: end with {advice}.")
+    for kind, outputs, what, advice in _PROBABILITIES:
+        # Layers of the user's own may well end in probabilities.
+        if isinstance(loss, kind) and not isinstance(last, outputs) and type(last).__module__.startswith("anyfw."):
+            _warn(f"{kind.__name__} takes {what}, and {type(last).__name__} '{path}' gives others: end with {advice}.")
     for before, after in _pairs(net):
         _warn(
             f"Linear '{before}' and Linear '{after}' with nothing between are one linear map: put an activation there."
@@ -111,15 +127,14 @@ def _warn(text: str) -> None:
 
 
 def _last(net: Layer) -> tuple[str, Layer]:
-    path, last = "net", net
-    while isinstance(last, Sequential) and len(last):
-        path, last = f"{path}.{len(last) - 1}", last[len(last) - 1]
-    return path, last
+    # The last layer that makes something else of its input.
+    found = [("net", net)] if not isinstance(net, Sequential) else list(_flattened(net, "net"))
+    return next((place for place in reversed(found) if not isinstance(place[1], _PASSING)), ("net", net))
 
 
 def _pairs(net: Layer) -> Iterator[tuple[str, str]]:
     # Neighbours in a Sequential, also where one is the end of a Sequential in it.
-    flat = list(_flattened(net, "net"))
+    flat = [place for place in _flattened(net, "net") if not isinstance(place[1], _PASSING)]
     for (before, first), (after, second) in pairwise(flat):
         if isinstance(first, Linear) and isinstance(second, Linear):
             yield before, after
@@ -144,7 +159,8 @@ def size_at_first_weights(net: Layer, x: NDArray[Any]) -> float | None:
             host = net.backend.to_numpy(value).astype(np.float64)
             # Of one-hot rows most are zero, and those that are not are of the right size.
             count = np.count_nonzero(host)
-            return math.sqrt(float(np.sum(host * host)) / count) if count else None
+            size = math.sqrt(float(np.sum(host * host)) / count) if count else math.nan
+            return size if math.isfinite(size) else None
         if isinstance(layer, LayerNorm | RMSNorm) or not layer._learns_nothing:
             return None
         value = layer.forward(value)

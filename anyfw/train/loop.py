@@ -1,6 +1,7 @@
 """One call of `fit` in progress: epochs, steps, and what is read from the device at the end of each epoch."""
 
 import logging
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -116,7 +117,7 @@ class Loop:
                         told = explain(error, self.snapshot, self.feed, order, interrupt)
                         if told is None:
                             raise
-                        raise NonFiniteError(f"{error} {told}", error.batch) from None
+                        raise NonFiniteError(f"{error.what} {told}", error.batch) from None
                     except (OutputError, OutOfMemoryError) as error:
                         raise type(error)(f"{error}{trainer.folder.way_back() if trainer.folder else ''}") from error
                     if interrupt.requested:
@@ -228,6 +229,12 @@ class Loop:
         row.update((metric.name, metric.compute()) for metric in trainer.metrics)
         if self.measured is not None:
             found = measure(trainer.net, trainer.loss, trainer.metrics, *self.measured)
+            if not math.isfinite(found["loss"]):
+                self.snapshot = None  # there is nothing to be found in the training steps
+                raise NonFiniteError(
+                    f"The loss of the validation rows became {found['loss']} in epoch {trainer.epoch + 1}, although "
+                    "the weights, and the loss of the training rows, are finite."
+                )
             row.update((f"valid_{name}", value) for name, value in found.items())
         row["lr"] = trainer.optimizer.schedules[0](trainer.optimizer.steps - 1)
         row["seconds"] = time.perf_counter() - started

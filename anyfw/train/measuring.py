@@ -56,7 +56,8 @@ def check_finite(trainer: "Trainer") -> NDArray[np.float64]:
         if not finite and not bool(xp.all(xp.isfinite(pack.data))):
             raise NonFiniteError(
                 f"The weights became NaN or infinite in epoch {trainer.epoch + 1}, at the latest in batch "
-                f"{trainer.step_in_epoch}. {_MEND}"
+                f"{trainer.step_in_epoch}.",
+                advice=_MEND,
             )
     return losses
 
@@ -73,6 +74,6 @@ def finite_losses(trainer: "Trainer", batches: int) -> NDArray[np.float64]:
     if not np.isfinite(losses).all():
         batch = int(np.argmin(np.isfinite(losses)))
         raise NonFiniteError(
-            f"The loss became {losses[batch]} in epoch {trainer.epoch + 1}, batch {batch + 1}. {_MEND}", batch
+            f"The loss became {losses[batch]} in epoch {trainer.epoch + 1}, batch {batch + 1}.", batch, _MEND
         )
     return losses

@@ -103,7 +103,8 @@ def explain(
 
 
 class _Wrong(Exception):  # noqa: N818 - ends the replay
-    pass
+    # The place of its batch within the step: the last one's, where the step itself was wrong.
+    batch = -1
 
 
 class _Different(Exception):  # noqa: N818 - so does this
@@ -113,6 +114,7 @@ class _Different(Exception):  # noqa: N818 - so does this
 def _first_wrong(trainer: "Trainer", feed: Feed, order: Indices, seen: NDArray[Any], interrupt: Interrupt) -> str:
     accumulate, work = trainer.accumulate, Step(trainer)
     losses: list[float] = []
+    before = _weights(trainer)
     for start in range(0, len(seen), accumulate):
         if interrupt.requested:
             return "The replay was interrupted."
@@ -122,8 +124,8 @@ def _first_wrong(trainer: "Trainer", feed: Feed, order: Indices, seen: NDArray[A
             with watched(_layers(trainer.net) if looking else [], _WATCH):
                 _step(work, feed, rows, losses, seen, looking)
         except _Wrong as wrong:
-            batch = rows[min(len(losses) - start, len(rows) - 1)]
-            return f"{wrong} {_rows(batch)}{_causes(trainer, feed, batch, losses)}"
+            batch = rows[wrong.batch]
+            return f"{wrong} {_rows(batch)}{_causes(trainer, feed, batch, losses, before)}"
         except _Different:
             break
     return (
@@ -134,19 +136,29 @@ def _first_wrong(trainer: "Trainer", feed: Feed, order: Indices, seen: NDArray[A
 
 def _step(work: Step, feed: Feed, rows: Indices, losses: list[float], seen: NDArray[Any], looking: bool) -> None:
     trainer, total = work.trainer, sum(map(len, rows))
-    for indices, batch in zip(rows, feed.batches(rows), strict=True):
-        value = float(to_host(work.learn(batch, len(indices) / total)))
-        if len(losses) < len(seen) and not np.isclose(value, seen[len(losses)], rtol=1e-3, equal_nan=True):
+
+    def look(value: Array) -> None:
+        loss = float(to_host(value))
+        if len(losses) < len(seen) and not np.isclose(loss, seen[len(losses)], rtol=1e-3, equal_nan=True):
             raise _Different
-        if not np.isfinite(value):
-            raise _Wrong(f"First wrong: the loss itself, {value}, of outputs that are finite.")
-        losses.append(value)
+        if not np.isfinite(loss):
+            raise _Wrong(f"First wrong: the loss itself, {loss}, of outputs that are finite.")
+        losses.append(loss)
+
+    for i, (indices, batch) in enumerate(zip(rows, feed.batches(rows), strict=True)):
+        try:
+            if looking and (bad := _bad(batch[0])) is not None:
+                row = indices[int(np.argmin(np.isfinite(to_host(batch[0])).reshape(len(indices), -1).all(axis=1)))]
+                raise _Wrong(f"First wrong: row {row} of the inputs, {bad.partition(' ')[0]}.")
+            work.learn(batch, len(indices) / total, look)
+        except _Wrong as wrong:
+            wrong.batch = i
+            raise
     work.update()
     if looking:
         for name, parameter in trainer.net.named_parameters():
             if (bad := _bad(parameter.data)) is not None:
                 rate = trainer.optimizer.schedules[0](trainer.optimizer.steps - 1)
-                losses.pop()
                 raise _Wrong(f"First wrong: the weights '{name}', {bad}, by the step itself (learning rate {rate:g}).")
 
 
@@ -154,7 +166,7 @@ def _forward(layer: Layer, method: Method) -> Method:
     def call(x: Array, /, *, train: bool = False) -> Array:
         y = method(x, train=train)
         if (bad := _bad(y)) is not None:
-            raise _Wrong(f"First wrong: the output of {layer.who}, {bad}; its input reaches {_reach(x)}.")
+            raise _Wrong(f"First wrong: the output of {layer.who}, {bad}; its input is {_range(x)}.")
         return y
 
     return call
@@ -194,23 +206,39 @@ def _reach(x: Array) -> str:
     return f"{float(np.abs(to_host(x)).max(initial=0.0)):.3g}" if is_floating(x) else "no fractions"
 
 
+def _range(x: Array) -> str:
+    host = to_host(x)
+    return (
+        f"from {host.min(initial=np.inf):.3g} to {host.max(initial=-np.inf):.3g}" if is_floating(x) else "whole numbers"
+    )
+
+
 def _rows(batch: NDArray[np.int64]) -> str:
     more = f", ... {len(batch)} in all" if len(batch) > _NAMED else ""
     return f"Its batch has the rows {', '.join(map(str, batch[:_NAMED].tolist()))}{more}."
 
 
-def _causes(trainer: "Trainer", feed: Feed, batch: NDArray[np.int64], losses: Sequence[float]) -> str:
+def _causes(trainer: "Trainer", feed: Feed, batch: NDArray[np.int64], losses: Sequence[float], before: float) -> str:
     found = []
     x = to_host(next(feed.batches([batch]))[0])
     size = size_at_first_weights(trainer.net, x)
     if size is not None and not size <= _LARGE_INPUT:
         found.append(f"inputs reach {float(np.abs(x).max(initial=0.0)):.3g} and are not scaled (nn.Rescale)")
-    low = min(losses, default=0.0)
+    rate = trainer.optimizer.schedules[0](max(trainer.optimizer.steps - 1, 0))
+    low, now = min(losses, default=0.0), _weights(trainer)
+    grown = ""
     if losses and losses[-1] > _GROWTH * max(abs(low), 1e-3):
-        rate = trainer.optimizer.schedules[0](trainer.optimizer.steps - 1)
         grown = f"the loss grew from {low:.3g} to {losses[-1]:.3g} before"
+    elif not now <= _GROWTH * max(before, 1.0):
+        grown = f"the weights grew from {before:.3g} to {now:.3g} at most"
+    if grown:
         found.append(f"{grown}: a learning rate of {rate:g} is too high")
     return f" Likely: {'; '.join(found)}." if found else ""
+
+
+def _weights(trainer: "Trainer") -> float:
+    # The largest of them.
+    return max((float(np.abs(to_host(p.data)).max(initial=0.0)) for p in trainer.net.parameters()), default=0.0)
 
 
 def _layers(net: Layer) -> list[Layer]:

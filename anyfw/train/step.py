@@ -1,5 +1,6 @@
 """What one step of training does with the device: nothing here reads from it, and nothing counts."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from anyfw.core.arrays import Array
@@ -17,12 +18,20 @@ class Step:
         self.trainer = trainer
         self.parameters = list(trainer.net.parameters())
 
-    def learn(self, batch: Batch, share: float) -> Array:
-        """Forward, loss, backward, metrics; returns the loss, 0-d. The gradient counts by the batch's share of rows."""
+    def learn(self, batch: Batch, share: float, look: Callable[[Array], None] | None = None) -> Array:
+        """Forward, loss, backward, metrics; returns the loss, 0-d.
+
+        Args:
+            batch: inputs, targets, and weights of rows if there are any.
+            share: of the step's rows, by which a mean's gradient counts.
+            look: shown the loss before backward.
+        """
         trainer = self.trainer
         x, *rest = batch
         y = trainer.net.forward(x, train=True)
         value, dy = trainer.loss(y, *rest)
+        if look is not None:
+            look(value)
         if share != 1.0 and trainer.loss.reduction != "sum":
             dy *= share
         trainer.net.accumulate(dy)
