@@ -158,3 +158,24 @@ def test_ctrl_c_at_any_point(moment, whole, tmp_path):
         thread.join()
     del trainer.loss.each
     goes_on(folder, whole)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows opens no folders to lock them")
+def test_two_processes_do_not_train_in_one_folder(whole, tmp_path):
+    folder, refused = tmp_path / "run", []
+
+    def second():
+        with pytest.raises(OutputError, match="another process is training in this folder"):
+            Trainer.resume(folder, callbacks=[At(0, None)], progress=False).fit((X, Y))
+        refused.append(True)
+
+    trainer = make(folder, At(9, second))
+    fit(trainer)
+    assert refused == [True]
+    assert all(
+        np.array_equal(values, trainer.net.state_dict()[name]) for name, values in whole.net.state_dict().items()
+    )
+    # It is free again, also after an error.
+    with pytest.raises(ZeroDivisionError):
+        fit(make(tmp_path / "other", At(5, lambda: 1 / 0)))
+    Trainer.resume(tmp_path / "other", callbacks=[At(0, None)], progress=False).fit((X, Y))

@@ -83,6 +83,28 @@ def open_to_read(path: StrPath) -> BinaryIO:
         raise MissingFileError(f"{path}: cannot be read: {_reason(error)}.") from error
 
 
+def hold(folder: StrPath) -> Callable[[], None]:
+    """Hold a folder against other processes that hold it; returns what lets it go. A process that ends lets go.
+
+    Raises:
+        BlockingIOError: another one holds it.
+    """
+    if sys.platform == "win32":  # which opens no folders
+        return lambda: None
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return lambda: None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise
+    except OSError:  # network disks may have no locks
+        pass
+    return lambda: os.close(handle)
+
+
 def remove_stale(folder: StrPath) -> int:
     """Delete the temporary files that killed processes left in a folder; return how many.
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from anyfw.core.atomic import hold
 from anyfw.core.beside import beside
 from anyfw.core.errors import AnyfwError, ConfigError, OutputError
 from anyfw.core.files import prove, remove_stale, save_model, write_json
@@ -73,12 +74,13 @@ class RunFolder:
         self.path, self.keep = path, keep
         self.claimed = False
         self._proof: Callable[[], None] | None = None
+        self._held: Callable[[], None] | None = None
 
     def claim(self, trainer: "Trainer") -> None:
         """Make the folder and write config.json; a folder that holds something else is refused.
 
         Raises:
-            OutputError: it is not empty, or cannot be written.
+            OutputError: it is not empty, cannot be written, or another process trains in it.
         """
         if not self.claimed:
             try:
@@ -95,8 +97,26 @@ class RunFolder:
                     f"'{self.path}' cannot be written: {error.strerror}. Choose another folder."
                 ) from error
             self.claimed = True
+        self._hold()
         remove_stale(self.path)
         write_json(self.path / CONFIG, describe(trainer))
+
+    def _hold(self) -> None:
+        # Two processes in one run would delete each other's checkpoints.
+        if self._held is None:
+            try:
+                self._held = hold(self.path)
+            except BlockingIOError as error:
+                raise OutputError(
+                    f"'{self.path}': another process is training in this folder. Wait for it, stop it, or choose "
+                    "another folder."
+                ) from error
+
+    def release(self) -> None:
+        """Let others train in the folder."""
+        if self._held is not None:
+            self._held()
+            self._held = None
 
     def checkpoint(self, trainer: "Trainer") -> None:
         """Write the trainer's whole state; the oldest beyond `keep` go, once the new one is proved readable.

@@ -197,12 +197,16 @@ class Trainer:
             self._bind_schedule(len(batches))
         if self.folder is not None:
             self.folder.claim(self)
-        loop.run()
-        plan.finished = True
-        if self.early_stopping is not None and self.best_state is not None:
-            self.net.load_state_dict(self.best_state)
-        if self.folder is not None:
-            self.folder.finish(self)
+        try:
+            loop.run()
+            plan.finished = True
+            if self.early_stopping is not None and self.best_state is not None:
+                self.net.load_state_dict(self.best_state)
+            if self.folder is not None:
+                self.folder.finish(self)
+        finally:
+            if self.folder is not None:
+                self.folder.release()
         return self.history
 
     def stop(self) -> None:
