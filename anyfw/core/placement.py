@@ -45,6 +45,7 @@ def place(net: "Layer", backend: Backend | None, dtype: str | None) -> None:
         if isinstance(stored, Buffer):
             stored.place(backend, dtype)
     shared.rewind(shared.forwards)
+    shared.joins = backend.joins
     # The backend last: a thread that sees it takes the net for placed.
     shared.dtype = dtype
     shared.backend = backend

@@ -12,6 +12,7 @@ class Shared:
     Attributes:
         seed: of the initial weights and of every random layer's key.
         backend, dtype: where the net was placed, None before that.
+        joins: the backend's: whether containers ask for layers to be run together.
         accepted: the place of the net and the kind of the latest input that was found to fit it.
         forwards: the number of outermost `forward(train=True)` calls so far; saved in checkpoints.
     """
@@ -19,6 +20,7 @@ class Shared:
     def __init__(self) -> None:
         self.seed = 0
         self.backend: Backend | None = None
+        self.joins = False
         self.dtype: str | None = None
         self.accepted: tuple[object, ...] | None = None
         self.forwards = 0

@@ -24,7 +24,7 @@ class Sequential(Layer):
 
     def forward(self, x: Array, /, *, train: bool = False) -> Array:
         """Each layer in turn."""
-        if train and self._joins():
+        if train and self._shared is not None and self._shared.joins:
             return joined.forward(self.layers, x)
         for layer in self.layers:
             x = layer.forward(x, train=train)
@@ -32,7 +32,7 @@ class Sequential(Layer):
 
     def backward(self, dy: Array, /) -> Array:
         """Each layer's backward in reverse."""
-        if self._joins():
+        if self._shared is not None and self._shared.joins:
             return joined.backward(self.layers, dy, -1)
         for layer in reversed(self.layers):
             dy = layer.backward(dy)
@@ -44,17 +44,13 @@ class Sequential(Layer):
         first = 0
         while first < len(layers) and layers[first]._learns_nothing:
             first += 1
-        if self._joins():
+        if self._shared is not None and self._shared.joins:
             joined.backward(layers, dy, first)
             return
         for layer in reversed(layers[first + 1 :]):
             dy = layer.backward(dy)
         for layer in reversed(layers[: first + 1]):
             layer.accumulate(dy)
-
-    def _joins(self) -> bool:
-        shared = self._shared
-        return shared is not None and shared.backend is not None and shared.backend.joins
 
     @property
     def _learns_nothing(self) -> bool:  # type: ignore[override]

@@ -125,8 +125,13 @@ class Optimizer(ABC):
         spans, lrs = self._ready(), self._learning_rates(self.steps)
         settle(self.parameters)
         for span in spans:
-            self._update(span, self.rates(lr=lrs[span.kind[0]], step=span.step + 1, **span.options))
-        self.advance()
+            span.step += 1
+            options, grad = span.options, span.grad
+            if span.penalties is not None:
+                grad = ops.penalised(grad, span.data, *span.penalties)
+            rates = self.rates(lr=lrs[span.kind[0]], step=span.step, **options)
+            self.update(span.data, grad, span.state, **rates, **options)
+        self.steps += 1
 
     # A step in a recording
 
@@ -155,7 +160,10 @@ class Optimizer(ABC):
             for name in self.rates(lr=0.0, step=1, **span.options):
                 named[name] = namespace(rates).reshape(rates[place : place + 1], ())
                 place += 1
-            self._update(span, named)
+            grad = span.grad
+            if span.penalties is not None:
+                grad = ops.penalised(grad, span.data, *span.penalties)
+            self.update(span.data, grad, span.state, **named, **span.options)
         assert place == rates.shape[0]
 
     def advance(self) -> None:
@@ -181,12 +189,6 @@ class Optimizer(ABC):
             if span.settings is None or any(map(is_not, group.values(), span.settings.values())):
                 self._adopt(span, group)
         return self._store.spans
-
-    def _update(self, span: Span, rates: Mapping[str, Any]) -> None:
-        grad = span.grad
-        if span.penalties is not None:
-            grad = ops.penalised(grad, span.data, *span.penalties)
-        self.update(span.data, grad, span.state, **rates, **span.options)
 
     def _adopt(self, span: Span, group: Group) -> None:
         checked = dict(group)

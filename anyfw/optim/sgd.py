@@ -56,8 +56,9 @@ class SGD(Optimizer):
 
     def rates(self, *, lr: float, step: int, **options: Any) -> dict[str, float]:
         """The learning rate, and how much of b stays and of g comes in: at the first step b is g."""
-        kept, taken = (options["momentum"], 1.0 - options["dampening"]) if step > 1 else (0.0, 1.0)
-        return {"lr": lr, "kept": kept, "taken": taken}
+        if step == 1:
+            return {"lr": lr, "kept": 0.0, "taken": 1.0}
+        return {"lr": lr, "kept": options["momentum"], "taken": 1.0 - options["dampening"]}
 
     def update(self, data: Array, grad: Array, state: dict[str, Array], /, **options: Any) -> None:
         """One step."""

@@ -184,9 +184,9 @@ class Loop:
             learn, update = transfers.marked(self.work.learn), transfers.marked(self.work.update)
             accumulate = trainer.accumulate
             for start in range(0, len(rest), accumulate):
-                sizes = [len(rows) for rows in rest[start : start + accumulate]]
-                for size in sizes:
-                    losses[plan.batch] = learn(next(moved), size / sum(sizes))
+                rows = sum(map(len, rest[start : start + accumulate])) if accumulate > 1 else None
+                for indices in rest[start : start + accumulate]:
+                    losses[plan.batch] = learn(next(moved), 1.0 if rows is None else len(indices) / rows)
                     plan.batch += 1
                 update()
                 trainer.step += 1
