@@ -1,6 +1,8 @@
 """Are a product's epilogues right on this device? Each is tried once on small numbers, as a Linear layer uses it.
 
 A wrong one would spoil training, and one that turns NaN into 0, as a maximum may, would hide that it is spoilt.
+
+This module has never run on a GPU yet; see `cublaslt.py`.
 """
 
 import math
