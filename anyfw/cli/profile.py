@@ -8,8 +8,8 @@ from tyro.conf import Positional, arg
 from anyfw import inspect
 from anyfw.cli import build
 from anyfw.cli.console import BackendName, Json, Result
-from anyfw.cli.open import first_rows, open_net
-from anyfw.core.errors import ConfigError
+from anyfw.cli.open import first_rows
+from anyfw.cli.subject import subject
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,10 @@ class Options(build.Shape):
 
 def run(options: Options) -> Result:
     """Open or build, and measure."""
-    if (options.model is None) == (options.features is None):
-        raise ConfigError("Name a run or a model, or give --features N for a network to be: one of the two.")
+    net, opened = subject(options.model, options.features, options.outputs, options, options.backend)
     x = None
-    if options.model is not None:
-        opened = open_net(options.model, options.backend)
-        net = opened.net
-        if options.data is not None:
-            x, _, _ = first_rows(opened, options.data, options.rows)
-    else:
-        assert options.features is not None
-        net = build.perceptron(options, options.features, options.outputs)
+    if opened is not None and options.data is not None:
+        x, _, _ = first_rows(opened, options.data, options.rows)
     backend = options.backend if options.model is None else None
     found = inspect.profile(net, x, rows=options.rows, seconds=options.seconds, backend=backend)
     return Result(str(found), found.as_dict())

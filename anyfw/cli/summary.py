@@ -8,8 +8,7 @@ from tyro.conf import Positional, arg
 from anyfw import inspect
 from anyfw.cli import build
 from anyfw.cli.console import BackendName, Json, Result
-from anyfw.cli.open import open_net
-from anyfw.core.errors import ConfigError
+from anyfw.cli.subject import subject
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,6 @@ class Options(build.Shape):
 
 def run(options: Options) -> Result:
     """Open or build, and describe."""
-    if (options.model is None) == (options.features is None):
-        raise ConfigError("Name a run or a model, or give --features N for a network to be: one of the two.")
-    if options.model is not None:
-        opened = open_net(options.model, options.backend)
-        found = inspect.summary(opened.net)
-    else:
-        assert options.features is not None
-        net = build.perceptron(options, options.features, options.outputs)
-        found = inspect.summary(net, options.features)
+    net, _ = subject(options.model, options.features, options.outputs, options, options.backend)
+    found = inspect.summary(net, options.features)
     return Result(str(found), found.as_dict())

@@ -8,7 +8,8 @@ from tyro.conf import Positional, arg
 from anyfw import inspect
 from anyfw.cli import build
 from anyfw.cli.console import Json, Result, note
-from anyfw.cli.open import first_rows, open_net
+from anyfw.cli.open import first_rows
+from anyfw.cli.subject import subject
 from anyfw.core.errors import ConfigError
 
 
@@ -51,19 +52,12 @@ class Options(build.Shape):
 
 def run(options: Options) -> Result:
     """Open or build, and compare."""
-    if (options.model is None) == (options.features is None):
-        raise ConfigError("Name a run or a model, or give --features N for a network to be: one of the two.")
     if options.rows < 2:
         raise ConfigError(f"--rows: expected at least 2, which batch norm needs, got {options.rows}.")
+    net, opened = subject(options.model, options.features, options.outputs, options, "numpy")
     x = None
-    if options.model is not None:
-        opened = open_net(options.model, "numpy")
-        net = opened.net
-        if options.data is not None:
-            x, _, _ = first_rows(opened, options.data, options.rows)
-    else:
-        assert options.features is not None
-        net = build.perceptron(options, options.features, options.outputs)
+    if opened is not None and options.data is not None:
+        x, _, _ = first_rows(opened, options.data, options.rows)
     if options.dtype is not None:
         net.to(None, options.dtype)
     found = inspect.verify(

@@ -13,7 +13,6 @@ import subprocess
 import time
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import gpu_peers
 import numpy as np
 from bench import compare, installed, ratio, tabulate, worker
 from contestants import Contestant, anyfw_net, anyfw_trainer
-from machine import describe, headline
+from machine import describe, headline, installed_version
 from workloads import WORKLOADS, Workload
 
 # The same nets and batches as on the CPU, with rounds long enough that moving the data is no part of them.
@@ -126,16 +125,8 @@ def overlap(workload: Workload) -> dict[str, float]:
 def device() -> dict[str, object]:
     """The GPU, its driver, and the libraries."""
     query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
-    names = {name: version(name) for name in LIBRARIES if _installed(name)}
+    names = {name: found for name in LIBRARIES if (found := installed_version(name)) is not None}
     return {"gpu": subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip(), "packages": names}
-
-
-def _installed(name: str) -> bool:
-    try:
-        version(name)
-    except ModuleNotFoundError:
-        return False
-    return True
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ This file has never run on a GPU yet.
 import os
 
 import numpy as np
-from peers import _jax, _jax_weights
-from workloads import RATES, Workload
+from peers import _jax, _jax_weights, torch_parts, torch_weights
+from workloads import Workload
 
 
 def torch_eager(workload: Workload):
@@ -26,21 +26,7 @@ def _torch(workload: Workload, *, compiled: bool):
     import torch
 
     torch.set_float32_matmul_precision(os.environ["BENCH_PRECISION"])
-    layers = []
-    for i, (weight, bias) in enumerate(workload.weights()):
-        if i:
-            layers.append(torch.nn.ReLU() if workload.activation == "relu" else torch.nn.Tanh())
-        layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
-        layer.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
-        layers.append(layer)
-    net = torch.nn.Sequential(*layers).cuda()
-    criterion = torch.nn.MSELoss() if workload.task == "values" else torch.nn.CrossEntropyLoss()
-    if workload.optimizer == "adam":
-        optimizer = torch.optim.Adam(net.parameters(), lr=RATES["adam"], fused=True)
-    else:
-        momentum = 0.9 if workload.optimizer == "momentum" else 0.0
-        optimizer = torch.optim.SGD(net.parameters(), lr=RATES[workload.optimizer], momentum=momentum, fused=True)
-    x, y = (torch.from_numpy(part).cuda() for part in workload.data())
+    net, criterion, optimizer, x, y = torch_parts(workload, fused=True, device="cuda")
     generator = np.random.default_rng(2)
 
     def loss(rows):
@@ -58,11 +44,7 @@ def _torch(workload: Workload, *, compiled: bool):
                 optimizer.step()
         torch.cuda.synchronize()
 
-    def weights():
-        values = [parameter.detach().cpu().numpy() for parameter in net.parameters()]
-        return list(zip(values[::2], values[1::2], strict=True))
-
-    return run, weights
+    return run, lambda: torch_weights(net)
 
 
 def jax_jit(workload: Workload):

@@ -23,7 +23,7 @@ def describe() -> dict[str, object]:
         "blas": {key: value for key, value in asdict(library).items() if key in ("version", "core", "threads")},
         "system": platform.platform(),
         "python": platform.python_version(),
-        "libraries": {name: _installed(name) for name in LIBRARIES},
+        "libraries": {name: installed_version(name) for name in LIBRARIES},
         "environment": {name: value for name, value in os.environ.items() if name.startswith(("OPENBLAS_", "ANYFW_F"))},
         "date": date.today().isoformat(),
         "command": " ".join(["python", *sys.argv]),
@@ -39,7 +39,8 @@ def headline(machine: dict) -> str:
     )
 
 
-def _installed(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """None where it is not there."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -22,7 +22,8 @@ def torch_compiled(workload: Workload):
     return _torch(workload, fused=True, compiled=True)
 
 
-def _torch(workload: Workload, *, fused: bool, compiled: bool):
+def torch_parts(workload: Workload, *, fused: bool, device: str):
+    """(net, criterion, optimizer, x, y) with the workload's weights, on a device."""
     import torch
 
     layers = []
@@ -32,14 +33,27 @@ def _torch(workload: Workload, *, fused: bool, compiled: bool):
         layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
         layer.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
         layers.append(layer)
-    net = torch.nn.Sequential(*layers)
+    net = torch.nn.Sequential(*layers).to(device)
     criterion = torch.nn.MSELoss() if workload.task == "values" else torch.nn.CrossEntropyLoss()
     if workload.optimizer == "adam":
         optimizer = torch.optim.Adam(net.parameters(), lr=RATES["adam"], fused=fused)
     else:
         momentum = 0.9 if workload.optimizer == "momentum" else 0.0
         optimizer = torch.optim.SGD(net.parameters(), lr=RATES[workload.optimizer], momentum=momentum, fused=fused)
-    x, y = (torch.from_numpy(part) for part in workload.data())
+    x, y = (torch.from_numpy(part).to(device) for part in workload.data())
+    return net, criterion, optimizer, x, y
+
+
+def torch_weights(net):
+    """(weight, bias) of each layer, on the host."""
+    values = [parameter.detach().cpu().numpy() for parameter in net.parameters()]
+    return list(zip(values[::2], values[1::2], strict=True))
+
+
+def _torch(workload: Workload, *, fused: bool, compiled: bool):
+    import torch
+
+    net, criterion, optimizer, x, y = torch_parts(workload, fused=fused, device="cpu")
     generator = np.random.default_rng(2)
 
     def loss(rows):
@@ -54,11 +68,7 @@ def _torch(workload: Workload, *, fused: bool, compiled: bool):
             loss(torch.from_numpy(rows)).backward()
             optimizer.step()
 
-    def weights():
-        values = [parameter.detach().numpy() for parameter in net.parameters()]
-        return list(zip(values[::2], values[1::2], strict=True))
-
-    return run, weights
+    return run, lambda: torch_weights(net)
 
 
 def jax_jit(workload: Workload):
