@@ -212,3 +212,25 @@ def test_provenance_tells_what_decides_the_last_bits(backend):
     if backend.name == "numpy":
         assert told["kernels"] in ("reference", "plain", "numba")
         assert int(told["BLAS threads"]) >= 1
+
+
+def test_an_object_is_known_from_its_first_use_like_one_that_was_named(monkeypatch):
+    class Mine(NumpyBackend):
+        spec = "mine"
+
+        def owns(self, x):
+            return isinstance(x, SimpleNamespace)
+
+    class Other(NumpyBackend):
+        spec = "mine"
+
+    for kind in (Mine, Other):
+        monkeypatch.setattr(kind, "__init__", lambda self: None)
+    monkeypatch.setattr(core, "_opened", {})
+    array = SimpleNamespace()
+    assert core.backend_of(array) is None
+    mine = get_backend(Mine())
+    assert core.backend_of(array) is mine
+    assert get_backend("mine") is get_backend(Mine()) is mine
+    with pytest.raises(BackendError, match=r"Backend 'mine': expected one .* got a .*Other beside a .*Mine"):
+        get_backend(Other())

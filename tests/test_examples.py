@@ -17,7 +17,10 @@ DRAWS = find_spec("matplotlib") is not None
 # script -> (arguments, what stdout must match, the picture that it leaves)
 EXAMPLES: dict[str, tuple[list[str], str, str | None]] = {
     "capacity": ([], r"hidden .*gap\n(\S+ +\d+ +\d\.\d{3} +\d\.\d{3} +-?\d\.\d\d\n){5}", "capacity.png"),
+    "custom_backend": ([], r"counting agrees\nloss (0\.\d{4})\d+, on NumPy \1(.|\n)*calls a step", None),
     "custom_layer": ([], r"every gradient is right(.|\n)*the same outputs, bit for bit", None),
+    "lab": ([], r"Does the activation matter\?\n    .*(.|\n)*best of the grid: .*\nthe page: \d+ KB in one file", None),
+    "lesson": ([], r"backward (-?\d\.\d{6}), by moving the weight \1(.|\n)*16 hidden units: .* accuracy 99\.", None),
     "manual_loop": (["2"], r"epoch  1  loss \d\.\d{4}\nepoch  2  loss \d\.\d{4}\ntest accuracy \d\d\.\d%", None),
     "mnist": ([], r"test accuracy \d+\.\d\d% on 10000 images\n\d+ mistakes", None),
     "multiclass": ([], r"test accuracy \d+\.\d%; rows(.|\n)*(( +\d+){5}\n){5}", "multiclass.png"),
@@ -54,6 +57,8 @@ def test_every_example_has_a_row():
 def test_example_runs(name: str, tmp_path: Path):
     if name == "mnist" and not mnist_is_here():
         pytest.skip("MNIST is neither in ANYFW_DATA_DIR nor in the cache")
+    if name == "lab" and not DRAWS:
+        pytest.skip("the lab needs Matplotlib")
     arguments, expected, picture = EXAMPLES[name]
     result = run(name, tmp_path, arguments)
     assert result.returncode == 0, result.stderr
@@ -64,6 +69,22 @@ def test_example_runs(name: str, tmp_path: Path):
     else:
         assert left == {picture}
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_guides_are_notebooks_as_scripts():
+    # Cells of text and of code in turn, as Jupyter (by Jupytext), VS Code and Spyder open them.
+    guides = [path for path in (ROOT / "examples").glob("*.py") if "# %%" in path.read_text(encoding="utf-8")]
+    assert {"custom_backend", "custom_layer", "lab", "lesson"} <= {path.stem for path in guides}
+    for path in guides:
+        first, *cells = re.split(r"^# %%(.*)\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert first == "", path
+        for kind, cell in zip(cells[::2], cells[1::2], strict=True):
+            text = kind == " [markdown]"
+            assert kind in ("", " [markdown]"), path
+            lines = [line for line in cell.splitlines() if line]
+            assert lines, path
+            assert not text or all(line.startswith("#") for line in lines), path
+        assert cells[1].startswith("# # "), path
 
 
 def test_xor_is_learnt(tmp_path: Path):

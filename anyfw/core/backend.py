@@ -250,7 +250,8 @@ def get_backend(spec: "str | Backend | None" = None) -> Backend:
 
     Raises:
         UnknownNameError: no such backend or device; the nearest known one is named.
-        BackendError: the backend was asked for by name and cannot work; the message has the one-line fix.
+        BackendError: the backend was asked for by name and cannot work; the message has the one-line fix. Or an object
+            was given whose `spec` is that of a backend of another class.
     """
     return choose(spec)[0]
 
@@ -258,7 +259,7 @@ def get_backend(spec: "str | Backend | None" = None) -> Backend:
 def choose(spec: "str | Backend | None" = None) -> tuple[Backend, str]:
     """As `get_backend`, with the setting that decided."""
     if isinstance(spec, Backend):
-        return spec, "explicit argument"
+        return _known(spec), "explicit argument"
     if spec is not None:
         return _open(spec), f"explicit argument {spec!r}"
     scoped = _scoped.get()
@@ -339,13 +340,25 @@ def _open(spec: str) -> Backend:
     except Exception as error:
         raise BackendError(f"Backend '{spec}' cannot work: {_first_line(error)}. Fix: {kind.advice(error)}") from error
     # "torch" and "torch:cpu" are one backend: one object.
-    new = backend.spec not in _opened
-    if new:
-        _set_precision(backend)
-    _opened[spec] = _opened.setdefault(backend.spec, backend)
-    for listener in on_open if new else ():
-        listener(backend)
+    _opened[spec] = _known(backend)
     return _opened[spec]
+
+
+def _known(backend: Backend) -> Backend:
+    # An array is taken to the host by the backend that owns it, so each backend in use must be among the opened ones,
+    # also one that a user made instead of naming it.
+    found = _opened.get(backend.spec)
+    if found is None:
+        _set_precision(backend)
+        _opened[backend.spec] = found = backend
+        for listener in on_open:
+            listener(backend)
+    elif type(found) is not type(backend):
+        raise BackendError(
+            f"Backend '{backend.spec}': expected one backend of this spec, got a {type(backend).__qualname__} beside a "
+            f"{type(found).__qualname__}. Give your own another `spec`."
+        )
+    return found
 
 
 def _set_precision(backend: Backend) -> None:
