@@ -98,13 +98,14 @@ class Verification:
 
     def __str__(self) -> str:
         width = max([len(row.layer) for row in self.rows] + [5])
+        second = max([len(row.what) for row in self.rows] + [12])
         lines = [f"{self.backends[0]} is the reference, in {self.dtype}; relative errors of at most {self.tolerance:g}"]
         for backend in self.backends[1:]:
-            lines.append(f"\n{backend:{width}}  {'':12}  {'max abs':>9}  {'relative':>9}  {'ulp':>8}")
+            lines.append(f"\n{backend:{width}}  {'':{second}}  {'max abs':>9}  {'relative':>9}  {'ulp':>8}")
             for row in self.rows:
                 if row.backend == backend:
                     figures = f"{row.max_abs:9.1e}  {row.relative:9.1e}  {row.ulp:8.1f}"
-                    lines.append(f"{row.layer:{width}}  {row.what:12}  {figures}{'' if row.ok else '  DIVERGES'}")
+                    lines.append(f"{row.layer:{width}}  {row.what:{second}}  {figures}{'' if row.ok else '  DIVERGES'}")
             found = self.first.get(backend)
             told = f"diverges first at {found.layer}, {found.what}" if found else "agrees"
             lines.append(f"{backend} {told}")
