@@ -83,7 +83,13 @@ class Stored:
 
 
 class Buffer(Stored):
-    """State that is saved and moved with the net but not learnt, such as a running mean."""
+    """State that is saved and moved with the net but not learnt, such as a running mean.
+
+    Args:
+        shape: its shape, fixed.
+        initializer: a name, a number for all values, or an initialiser of `core/init.py`.
+        dtype: one of its own, such as "int64" for a counter; None is the net's.
+    """
 
     def __init__(
         self,
@@ -102,6 +108,10 @@ class Buffer(Stored):
 
 class Parameter(Stored):
     """Values that are learnt, and their gradient.
+
+    Args:
+        shape, decay, trainable: see below.
+        initializer: a name, a number for all values, or an initialiser of `core/init.py`.
 
     Attributes:
         shape: its shape, fixed.

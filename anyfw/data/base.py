@@ -71,7 +71,7 @@ class Arrays:
 
 
 def as_source(data: Any) -> Source:
-    """A tuple `(x, y)` or `(x, y, sample_weight)` as an `Arrays`; a `Source` as it is.
+    """`data` as a source: a tuple `(x, y)` or `(x, y, sample_weight)` as an `Arrays`, a `Source` as it is.
 
     Raises:
         DataError: what `Arrays` refuses; a source without rows; anything else than a tuple or a source.

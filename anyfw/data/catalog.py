@@ -13,7 +13,7 @@ MADE_ROWS = 1250
 
 
 def load(name_or_path: str | os.PathLike[str]) -> Dataset:
-    """The data set of a known name, in an `.npz` file, or in a folder of idx files.
+    """The data set that `name_or_path` says: a known name, an `.npz` file, or a folder of idx files.
 
     Known names are the keys of `KNOWN`; they win over folders of the same name (write `./mnist` for those).
     Integer y make a classification, floating y a regression. No data set ever takes the place of another.

@@ -76,7 +76,7 @@ def existing_file(folder: Path, name: str) -> Path:
 
 
 def read_idx(path: str | os.PathLike[str]) -> HostArray:
-    """The array in one idx file, gzipped or not, in the machine's byte order.
+    """The array in the idx file at `path`, gzipped or not, in the machine's byte order.
 
     Memory is taken only once the header agrees with the size of the file.
 

@@ -34,6 +34,8 @@ def check_labels(y: Any, classes: int | None = None) -> int:
 def check_label_range(y: Any, classes: int | None = None) -> int:
     """Refuse labels that are not integers 0 ... classes-1, as for evaluation; return the number of classes.
 
+    Shapes: y (rows,).
+
     Raises:
         DataError: a floating, boolean or text dtype, another shape than (rows,), negative labels, or
             labels that reach `classes`.

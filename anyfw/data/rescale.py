@@ -16,7 +16,7 @@ def fit_rescale(x: HostArray, *, image: bool = False) -> tuple[Factor, Factor]:
     - bool: scale 1 and shift 0.
     - other tables: each feature to mean 0 and standard deviation 1 over the rows; a feature that never
       changes is left alone (scale 1, shift 0).
-    - other images: all pixels by one mean and one standard deviation, which keeps the picture.
+    - other images (`image=True`): all pixels by one mean and one standard deviation, which keeps the picture.
 
     Shapes: x (rows, features); results are numbers, or float64 of shape (features,) for tables.
 

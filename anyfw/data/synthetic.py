@@ -19,7 +19,8 @@ Labels = NDArray[np.int64]
 def moons(rows: int = 1000, noise: float = 0.1, seed: int = 0) -> tuple[Floats, Labels]:
     """Two interleaved half circles of radius 1, which no straight line separates.
 
-    Shapes: x (rows, 2), y (rows,) with labels 0 and 1; `noise` is the standard deviation of each coordinate.
+    Shapes: x (rows, 2), y (rows,) with labels 0 and 1; `noise` is the standard deviation of each coordinate; the same
+    `seed` gives the same rows.
 
     Raises:
         ConfigError: fewer than 2 rows, or negative noise.
@@ -34,7 +35,8 @@ def moons(rows: int = 1000, noise: float = 0.1, seed: int = 0) -> tuple[Floats, 
 def circles(rows: int = 1000, noise: float = 0.05, factor: float = 0.5, seed: int = 0) -> tuple[Floats, Labels]:
     """A circle of radius 1 (label 0) around one of radius `factor` (label 1).
 
-    Shapes: x (rows, 2), y (rows,); `noise` is the standard deviation of each coordinate.
+    Shapes: x (rows, 2), y (rows,); `noise` is the standard deviation of each coordinate; the same
+    `seed` gives the same rows.
 
     Raises:
         ConfigError: fewer than 2 rows, negative noise, or a factor outside (0, 1).
@@ -53,7 +55,8 @@ def spirals(
 ) -> tuple[Floats, Labels]:
     """Arms that wind out of the origin to radius 1, one for each class, `turns` full turns long.
 
-    Shapes: x (rows, 2), y (rows,); `noise` is the standard deviation of each coordinate.
+    Shapes: x (rows, 2), y (rows,); `noise` is the standard deviation of each coordinate; the same
+    `seed` gives the same rows.
 
     Raises:
         ConfigError: fewer than 2 classes, fewer rows than classes, or negative noise.
@@ -70,7 +73,8 @@ def blobs(
 ) -> tuple[Floats, Labels]:
     """Round clouds about centres drawn uniformly from [-10, 10] in each feature, one for each class.
 
-    Shapes: x (rows, features), y (rows,); `spread` is the standard deviation of each feature.
+    Shapes: x (rows, features), y (rows,); `spread` is the standard deviation of each feature; the same
+    `seed` gives the same rows.
 
     Raises:
         ConfigError: fewer than 2 classes, fewer rows than classes, no features, or a negative spread.
@@ -92,7 +96,8 @@ def noisy_curve(
 ) -> tuple[Floats, Floats]:
     """A regression in one variable: y = curve(x) + noise, with x uniform in [low, high).
 
-    Shapes: x (rows, 1), y (rows, 1), the shape of a network's output; `noise` is a standard deviation.
+    Shapes: x (rows, 1), y (rows, 1), the shape of a network's output; `noise` is a standard deviation; the same
+    `seed` gives the same rows.
 
     Raises:
         ConfigError: no rows, negative noise, or a `low` that is not below `high`.

@@ -23,6 +23,9 @@ class BCELoss(_Binary):
 
     BCEWithLogitsLoss is exact where this one must clamp: prefer it, without a Sigmoid before.
 
+    Args:
+        reduction: "mean" or "sum".
+
     Shapes:
         y, between 0 and 1, and target, between 0 and 1, alike.
     """

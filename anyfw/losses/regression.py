@@ -10,7 +10,13 @@ from anyfw.ops import loss as ops
 
 
 class MSELoss(Loss):
-    """The squared error: l = (y - t)^2. Shapes: y and target alike.
+    """The squared error: l = (y - t)^2.
+
+    Args:
+        reduction: "mean" or "sum".
+
+    Shapes:
+        y and target alike.
 
     >>> import numpy as np
     >>> value, dy = MSELoss()(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
@@ -24,7 +30,14 @@ class MSELoss(Loss):
 
 
 class L1Loss(Loss):
-    """The absolute error: l = |y - t|; the gradient at 0 is 0. Shapes: y and target alike."""
+    """The absolute error: l = |y - t|; the gradient at 0 is 0.
+
+    Args:
+        reduction: "mean" or "sum".
+
+    Shapes:
+        y and target alike.
+    """
 
     def each(self, y: Array, target: Array) -> tuple[Array, Array, None]:
         """The absolute errors."""

@@ -52,7 +52,14 @@ class Accuracy(_Decided):
 
 
 class ZeroOne(_Decided):
-    """The share of rows that were classified wrongly: the 0-1 loss. Arguments and shapes as Accuracy's."""
+    """The share of rows that were classified wrongly: the 0-1 loss.
+
+    Args:
+        threshold: as Accuracy's.
+
+    Shapes:
+        as Accuracy's.
+    """
 
     name = "zero_one"
     higher_is_better = False
@@ -206,7 +213,14 @@ class Precision(_PerClass):
 
 
 class Recall(_PerClass):
-    """Of the rows of a class, the share that was decided as it; 0 where there are none. Arguments as Precision's."""
+    """Of the rows of a class, the share that was decided as it; 0 where there are none.
+
+    Args:
+        average, threshold: as Precision's.
+
+    Shapes:
+        as Accuracy's.
+    """
 
     name = "recall"
     higher_is_better = True
@@ -217,7 +231,14 @@ class Recall(_PerClass):
 
 
 class F1(_PerClass):
-    """The harmonic mean of precision and recall; 0 where both are. Arguments as Precision's."""
+    """The harmonic mean of precision and recall; 0 where both are.
+
+    Args:
+        average, threshold: as Precision's.
+
+    Shapes:
+        as Accuracy's.
+    """
 
     name = "f1"
     higher_is_better = True

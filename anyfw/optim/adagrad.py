@@ -15,6 +15,7 @@ class Adagrad(Optimizer):
     """w = w - lr g / (sqrt(s) + eps), with s the sum of all g^2 so far.
 
     Args:
+        parameters, lr, l1, l2: as every `Optimizer`'s.
         lr_decay: divides lr by 1 + lr_decay * (steps done).
         weight_decay: adds weight_decay * w to the gradient.
         initial_accumulator_value: where s starts.

@@ -51,6 +51,7 @@ class Adam(_Adaptive):
     """w = w - lr m / (sqrt(v) + eps), with m and v the running means of g and g^2, freed of their bias to zero.
 
     Args:
+        parameters, lr, l1, l2: as every `Optimizer`'s.
         betas: how much of m and of v stays at each step.
         eps: keeps the quotient finite.
         weight_decay: adds weight_decay * w to the gradient.
@@ -84,6 +85,7 @@ class AdamW(_Adaptive):
     """Adam, with w shrunk by lr * weight_decay before each step instead of a larger gradient.
 
     Args:
+        parameters, lr, l1, l2: as every `Optimizer`'s.
         betas, eps, amsgrad: as for Adam.
         weight_decay: the share of w that goes, times lr.
 

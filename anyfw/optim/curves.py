@@ -9,7 +9,14 @@ from anyfw.optim.schedule import Schedule, count, number
 
 
 class Constant(Schedule):
-    """The same rate always."""
+    """The same rate always.
+
+    Args:
+        lr: the rate.
+
+    Raises:
+        ConfigError: a rate that is negative or not finite.
+    """
 
     def __init__(self, lr: float) -> None:
         super().__init__(lr)
@@ -20,7 +27,17 @@ class Constant(Schedule):
 
 
 class Step(Schedule):
-    """lr * gamma^floor(n / step_size)."""
+    """lr * gamma^floor(n / step_size), n the position in units.
+
+    Args:
+        lr: the rate at the start.
+        step_size: units between two cuts, at least 1.
+        gamma: what each cut leaves of the rate.
+        unit: what is counted, "step" or "epoch".
+
+    Raises:
+        ConfigError: a number out of range, or another unit.
+    """
 
     def __init__(self, lr: float, step_size: int, gamma: float = 0.1, *, unit: str = "step") -> None:
         super().__init__(lr, unit=unit)
@@ -33,7 +50,17 @@ class Step(Schedule):
 
 
 class MultiStep(Schedule):
-    """lr * gamma^(number of milestones reached)."""
+    """lr * gamma^(number of milestones reached).
+
+    Args:
+        lr: the rate at the start.
+        milestones: the positions of the cuts, in units.
+        gamma: what each cut leaves of the rate.
+        unit: what is counted, "step" or "epoch".
+
+    Raises:
+        ConfigError: a number out of range, or another unit.
+    """
 
     def __init__(self, lr: float, milestones: Sequence[int], gamma: float = 0.1, *, unit: str = "step") -> None:
         super().__init__(lr, unit=unit)
@@ -46,7 +73,16 @@ class MultiStep(Schedule):
 
 
 class Exponential(Schedule):
-    """lr * gamma^n."""
+    """lr * gamma^n, n the position in units.
+
+    Args:
+        lr: the rate at the start.
+        gamma: what each unit leaves of the rate.
+        unit: what is counted, "step" or "epoch".
+
+    Raises:
+        ConfigError: a number out of range, or another unit.
+    """
 
     def __init__(self, lr: float, gamma: float, *, unit: str = "step") -> None:
         super().__init__(lr, unit=unit)
@@ -61,8 +97,13 @@ class Cosine(Schedule):
     """minimum + (lr - minimum) (1 + cos(pi n / total)) / 2, and `minimum` from then on.
 
     Args:
-        total: the length; None is the length of the fit.
+        lr: the rate at the start.
+        total: the length in units; None is the length of the fit.
         minimum: the rate at the end.
+        unit: what is counted, "step" or "epoch".
+
+    Raises:
+        ConfigError: a number out of range, or another unit.
 
     Source: Loshchilov and Hutter, arXiv:1608.03983, equation 5.
     """
@@ -89,6 +130,9 @@ class OneCycle(Schedule):
         pct_start: the share of steps that go up.
         anneal_strategy: "cos" or "linear".
         div_factor, final_div_factor: how much lower it starts, and ends.
+
+    Raises:
+        ConfigError: a number out of range, or another strategy.
 
     Source: Smith and Topin, arXiv:1708.07120.
     """

@@ -10,10 +10,16 @@ class ReduceOnPlateau(Schedule):
     """Multiply the rate by `factor` when more than `patience` epochs in a row brought nothing better.
 
     Args:
+        lr: the rate at the start.
+        factor: what each cut leaves of the rate, in [0, 1).
+        patience: epochs without progress that are borne.
         threshold: how much better a value must be, as a share of the best one.
         mode: "min" or "max", which values are better.
         cooldown: epochs after a cut in which none is counted.
         minimum: the lowest rate.
+
+    Raises:
+        ConfigError: a number out of range, or another mode.
     """
 
     state = ("rate", "best", "bad_epochs", "cooling")

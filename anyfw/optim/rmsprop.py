@@ -15,6 +15,7 @@ class RMSprop(Optimizer):
     """w = w - lr g / (sqrt(v) + eps), with v = alpha v + (1 - alpha) g^2.
 
     Args:
+        parameters, lr, l1, l2: as every `Optimizer`'s.
         alpha: how much of v stays at each step.
         eps: keeps the quotient finite.
         weight_decay: adds weight_decay * w to the gradient.

@@ -16,6 +16,7 @@ class SGD(Optimizer):
     """w = w - lr b, with b the running sum of gradients: b = momentum b + (1 - dampening) g.
 
     Args:
+        parameters, lr, l1, l2: as every `Optimizer`'s.
         momentum: how much of b stays; 0 leaves the plain gradient.
         dampening: how much of each gradient but the first is left out of b.
         nesterov: step by g + momentum b.

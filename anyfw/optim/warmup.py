@@ -14,6 +14,10 @@ class Warmup(Schedule):
         steps: the length of the warm-up, in units.
         then: what follows; a number is a constant rate.
         start_factor: where it starts, as a share of that first rate.
+        unit: what `steps` counts, "step" or "epoch".
+
+    Raises:
+        ConfigError: a number out of range, or another unit.
 
     Source: Goyal et al., arXiv:1706.02677, section 2.2.
     """
