@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from anyfw.core.version import __version__
 
 if TYPE_CHECKING:
-    from anyfw import core, data, inspect, lesson, losses, metrics, nn, optim
+    from anyfw import core, data, inspect, interop, lesson, losses, metrics, nn, optim, report
     from anyfw.core.backend import Backend, get_backend, use_backend
     from anyfw.core.errors import AnyfwError
     from anyfw.core.layer import Layer
@@ -29,7 +29,7 @@ _HOME = {
     "load": "anyfw.nn.files",
     "use_backend": "anyfw.core.backend",
 }
-_MODULES = ("core", "data", "inspect", "lesson", "losses", "metrics", "nn", "optim")
+_MODULES = ("core", "data", "inspect", "interop", "lesson", "losses", "metrics", "nn", "optim", "report")
 
 __all__ = [
     "AnyfwError",
@@ -43,12 +43,14 @@ __all__ = [
     "data",
     "get_backend",
     "inspect",
+    "interop",
     "lesson",
     "load",
     "losses",
     "metrics",
     "nn",
     "optim",
+    "report",
     "use_backend",
 ]
 

@@ -332,7 +332,7 @@ def test_a_folder_in_use_is_refused_then_replaced(cli, ask):
     assert second["test_loss"] != first["test_loss"]
     assert len(read_json("mine/history.json")["loss"]) == 1
     assert sorted(files("mine")) == ["checkpoint-000000008.safetensors", "config.json", "history.json",
-                                     "model.safetensors"]  # fmt: skip
+                                     "model.safetensors", "report.html"]  # fmt: skip
 
 
 def test_overwrite_deletes_nothing_but_a_run(cli):

@@ -21,6 +21,7 @@ COMMANDS = {
     "gradcheck": "prove gradients against finite differences",
     "profile": "time, memory and arithmetic of each layer",
     "bench": "how fast a network is here, by batch size, backend and layer",
+    "report": "the page of a run, made anew",
     "lab": "experiments on MNIST, in one HTML page",
     "doctor": "which backends work here, and how to mend the others",
 }

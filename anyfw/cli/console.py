@@ -31,6 +31,10 @@ BackendName = Annotated[
 ]
 
 
+# Options that take any number of numbers.
+_MANY = ("--hidden", "--serve")
+
+
 @dataclass(frozen=True)
 class Result:
     """What a command found.
@@ -70,7 +74,7 @@ def run_command(module: ModuleType, command: str, arguments: Sequence[str]) -> i
                 module.Options,
                 prog=f"anyfw {command}",
                 description=_description(module.Options.__doc__),
-                args=widths_last(arguments),
+                args=numbers_last(arguments),
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
             )
             # What overflows becomes NaN, and a loss of NaN is an error of its own.
@@ -95,19 +99,22 @@ def run_command(module: ModuleType, command: str, arguments: Sequence[str]) -> i
         return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
 
 
-def widths_last(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the widths of --hidden at their end, so that a name may follow them as well as precede them.
+def numbers_last(arguments: Sequence[str]) -> list[str]:
+    """The arguments with --hidden and --serve and their numbers at the end, so that a name may follow them too.
 
-    >>> widths_last(["--hidden", "64", "32", "mnist", "--lr", "0.1"])
-    ['mnist', '--lr', '0.1', '--hidden', '64', '32']
+    >>> numbers_last(["--hidden", "64", "32", "mnist", "--serve", "--lr", "0.1"])
+    ['mnist', '--lr', '0.1', '--hidden', '64', '32', '--serve']
     """
-    first = next((i for i, word in enumerate(arguments) if word == "--hidden"), None)
-    if first is None:
-        return list(arguments)
-    last = first + 1
-    while last < len(arguments) and re.fullmatch(r"[+-]?[0-9.]+", arguments[last]):
-        last += 1
-    return [*arguments[:first], *arguments[last:], *arguments[first:last]]
+    front: list[str] = []
+    back: list[str] = []
+    into = front
+    for word in arguments:
+        if word in _MANY:
+            into = back
+        elif into is back and not re.fullmatch(r"[+-]?[0-9.]+", word):
+            into = front
+        into.append(word)
+    return front + back
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 from anyfw.core.atomic import remove_stale
 from anyfw.core.errors import OutputError
 from anyfw.train import Trainer
-from anyfw.train.run_folder import CONFIG, HISTORY, MODEL, RunFolder, checkpoints
+from anyfw.train.run_folder import CONFIG, HISTORY, MODEL, REPORT, RunFolder, checkpoints
 
 
 class Replacing(RunFolder):
@@ -37,7 +37,7 @@ def remove_run(folder: Path) -> None:
         OutputError: there is something else in the folder.
     """
     remove_stale(folder)
-    own = [*checkpoints(folder), *(folder / name for name in (MODEL, HISTORY, CONFIG))]
+    own = [*checkpoints(folder), *(folder / name for name in (REPORT, MODEL, HISTORY, CONFIG))]
     others = sorted(path.name for path in folder.iterdir() if path not in own)
     if others:
         raise OutputError(

@@ -18,6 +18,7 @@ from anyfw.data import load as load_dataset
 from anyfw.losses import CrossEntropyLoss, Loss, MSELoss, StandardizedMSELoss
 from anyfw.nn.files import load
 from anyfw.optim import SGD
+from anyfw.report import RunReport
 from anyfw.train import Trainer
 from anyfw.train.run_folder import CONFIG, HISTORY, MODEL, checkpoints
 
@@ -192,7 +193,7 @@ def _open_run(folder: Path, backend: Backend) -> Opened:
 
 
 def _open_checkpoint(path: Path, backend: Backend) -> Opened:
-    trainer = Trainer.resume(path, backend=backend, progress=False)
+    trainer = Trainer.resume(path, callbacks=[RunReport()], backend=backend, progress=False)
     which = f"the state after {trainer.step} steps"
     if trainer.best_state is not None:
         trainer.net.load_state_dict(trainer.best_state)

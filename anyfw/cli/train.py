@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from anyfw import data
 from anyfw.cli import build
 from anyfw.cli.console import BackendName, Json, Result, note, progress_kind
 from anyfw.cli.folder import Replacing, free_folder
@@ -22,6 +21,7 @@ from anyfw.cli.open import (
     open_net,
     read_epochs,
 )
+from anyfw.cli.reporting import reported, split_rows
 from anyfw.core.errors import ConfigError, FileFormatError, MissingFileError
 from anyfw.core.files import read_json
 from anyfw.core.layer import Layer
@@ -29,11 +29,12 @@ from anyfw.data import Dataset
 from anyfw.data.catalog import KNOWN
 from anyfw.losses import CrossEntropyLoss, StandardizedMSELoss
 from anyfw.optim import Optimizer
+from anyfw.report import RunReport
 from anyfw.train import Trainer
-from anyfw.train.run_folder import CONFIG, MODEL, checkpoints
+from anyfw.train.run_folder import CONFIG, MODEL, REPORT, checkpoints
 
 # What may differ between a run and its resumption: where, and what is shown.
-_FREE = ("data", "backend", "out", "progress", "resume", "overwrite", "json")
+_FREE = ("data", "backend", "out", "progress", "resume", "overwrite", "serve", "json")
 # Fewer steps than this hardly ever train a network to its end.
 _FEW_STEPS = 300
 
@@ -74,6 +75,7 @@ class Options(build.Shape):
         resume: go on with a run that was interrupted, with the settings that it has.
         overwrite: replace the run in the folder of --out.
         progress: auto (a bar on a terminal, else lines), bar, lines, none.
+        serve: show the report while it trains, in a browser on this machine, on this port or a free one.
     """
 
     data: Positional[Annotated[str | None, arg(metavar="DATA", help_behavior_hint="")]] = None
@@ -98,6 +100,7 @@ class Options(build.Shape):
     overwrite: Annotated[bool, arg(help_behavior_hint="")] = False
     backend: BackendName = None
     progress: Annotated[str, arg(metavar="KIND")] = "auto"
+    serve: Annotated[tuple[int, ...] | None, arg(metavar="[PORT]", help_behavior_hint="")] = None
     json: Json = False
 
 
@@ -154,7 +157,8 @@ def _start(options: Options, *, replace_run: bool) -> Result:
         trainer.folder = Replacing(folder, options.keep)
     note(f"{describe_net(net)} ({options.activation}, {options.dtype}) in {folder}")
     train, valid = _rows(options, dataset)
-    return _fit(trainer, folder, dataset, train, valid, epochs=options.epochs, batch_size=options.batch_size)
+    size = options.batch_size
+    return _fit(trainer, folder, dataset, train, valid, serve=options.serve, epochs=options.epochs, batch_size=size)
 
 
 def _optimizer(options: Options, net: Layer) -> Optimizer:
@@ -180,7 +184,9 @@ def _resume(options: Options, folder: Path) -> Result:
     if not checkpoints(folder):
         note(f"{folder}: no checkpoint was written yet; starting over.")
         return _start(replace(stored, out=str(folder)), replace_run=True)
-    trainer = Trainer.resume(folder, backend=options.backend, progress=progress_kind(options.progress))
+    trainer = Trainer.resume(
+        folder, callbacks=[RunReport()], backend=options.backend, progress=progress_kind(options.progress)
+    )
     if trainer.plan is not None and trainer.plan.finished and (folder / MODEL).is_file():
         return _finished(stored, folder)
     choose_backend(options.backend)  # tells which
@@ -188,7 +194,7 @@ def _resume(options: Options, folder: Path) -> Result:
     dataset = load_data(stored.data)
     note(f"{describe_net(trainer.net)} goes on after {trainer.step} steps, in epoch {trainer.epoch + 1}")
     train, valid = _rows(stored, dataset)
-    return _fit(trainer, folder, dataset, train, valid)
+    return _fit(trainer, folder, dataset, train, valid, serve=options.serve)
 
 
 def _finished(stored: Options, folder: Path) -> Result:
@@ -227,12 +233,14 @@ def _fit(
     train: tuple[Any, ...],
     valid: tuple[Any, ...] | None,
     *,
+    serve: tuple[int, ...] | None,
     epochs: int | None = None,
     batch_size: int | None = None,
 ) -> Result:
     before = sum(trainer.history["seconds"]) if "seconds" in trainer.history else 0.0
     started = time.perf_counter()
-    trainer.fit(train, valid, epochs=epochs, batch_size=batch_size)
+    with reported(trainer, dataset, serve):
+        trainer.fit(train, valid, epochs=epochs, batch_size=batch_size)
     seconds = before + time.perf_counter() - started
     net = trainer.net
     if trainer.best_state is not None:
@@ -257,12 +265,15 @@ def _report(
     out = {**found, "epochs": epochs, "seconds": seconds, "backend": backend, "data": dataset.name, "out": str(folder)}
     if best_epoch is not None:
         out["best_epoch"] = best_epoch
+    if (folder / REPORT).is_file():
+        out["report"] = str(folder / REPORT)
     best = "" if best_epoch is None else f" (epoch {best_epoch} was the best)"
     plural = "epoch" if epochs == 1 else "epochs"
     lines = [
         headline(found, dataset),
         f"  trained     {epochs} {plural}{best} in {seconds:.1f} s on {backend}",
         f"  model       {folder / MODEL}",
+        *([f"  report      {folder / REPORT}"] if (folder / REPORT).is_file() else []),
         f"  next        {_advice(opened.data or dataset.name, folder, epochs, steps)}",
     ]
     return Result("\n".join(lines), out)
@@ -276,11 +287,7 @@ def _advice(name: str, folder: Path, epochs: int, steps: int | None) -> str:
 
 
 def _rows(options: Options, dataset: Dataset) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
-    if options.valid == 0.0:
-        return dataset.train, None
-    return data.split(
-        *dataset.train, fraction=options.valid, seed=options.seed, stratify=dataset.task == "classification"
-    )
+    return split_rows(dataset, options.valid, options.seed)
 
 
 def _net_and_loss(options: Options, dataset: Dataset) -> tuple[Any, Any, str]:

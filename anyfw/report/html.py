@@ -11,9 +11,9 @@ from typing import Any, Self
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1f2733; --faint: #667080; --line: #dfe3e9; --paper: #ffffff;
-  --tint: #f5f7fa; --accent: #0063a0; }
+  --tint: #f5f7fa; --accent: #0063a0; --blue: #0072b2; --red: #d55e00; --good: #0b7a53; --bad: #b3382c; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e8ee; --faint: #9aa5b4; --line: #343c48; --paper: #14181e;
-  --tint: #1d232c; --accent: #6cb8ec; } }
+  --tint: #1d232c; --accent: #6cb8ec; --blue: #58b0e8; --red: #f0883a; --good: #4cc38a; --bad: #f2766a; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 60rem; padding: 2rem 1.1rem 4rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.6 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
@@ -35,8 +35,27 @@ figure { margin: 1.3rem 0; }
 img { max-width: 100%; height: auto; display: block; background: #fff; border: 1px solid var(--line);
   border-radius: .6rem; padding: .5rem; }
 figcaption { color: var(--faint); font-size: .9rem; margin-top: .45rem; max-width: 44rem; }
+p.note { color: var(--faint); font-size: .9rem; }
 pre { overflow-x: auto; background: var(--tint); border: 1px solid var(--line); border-radius: .6rem;
   padding: .8rem 1rem; font: .85rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .8rem; margin: 1.4rem 0; }
+.cards div { background: var(--tint); border: 1px solid var(--line); border-radius: .6rem; padding: .7rem .9rem; }
+.cards span { display: block; color: var(--faint); font-size: .85rem; line-height: 1.35; }
+.cards b { display: block; font-size: 1.55rem; line-height: 1.3; letter-spacing: -.02em; }
+.cards .good b { color: var(--good); } .cards .bad b { color: var(--bad); }
+dl { margin: 1.2rem 0; display: grid; grid-template-columns: minmax(9rem, 13rem) 1fr; gap: .8rem 1.4rem; }
+dt { font-weight: 600; } dd { margin: 0; max-width: 44rem; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.2rem 1.8rem;
+  margin: 1.2rem 0; } .charts figure { margin: 0; }
+svg { width: 100%; height: auto; display: block; }
+svg text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; fill: var(--faint); }
+svg .title { font-size: 14px; font-weight: 600; fill: var(--ink); } svg .ink { fill: var(--ink); }
+svg .grid { stroke: var(--line); fill: none; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.2rem, 1fr)); gap: 1.1rem .9rem;
+  margin: 1.2rem 0; } .gallery figure { margin: 0; } .gallery img { width: 100%; padding: 0;
+  image-rendering: pixelated; } .gallery figcaption { font-size: .82rem; line-height: 1.4; margin-top: .35rem; }
+.matrix td, .matrix th { text-align: center; padding: .3rem .45rem; border: 1px solid var(--line); min-width: 2.2rem; }
+@media (max-width: 40rem) { dl { display: block; } dd { margin: .2rem 0 1rem; } }
 @media (max-width: 40rem) { body { padding-top: 1.2rem; } h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; } }
 @media print { body { max-width: none; } h2, h3 { break-after: avoid; } figure, tr { break-inside: avoid; } }
 """
@@ -72,12 +91,12 @@ class Page:
         anchor = self._anchor(text)
         if level == 2:
             self._contents.append((anchor, text))
-        return self._add(f'<h{level} id="{anchor}">{_escaped(text)}</h{level}>')
+        return self._add(f'<h{level} id="{anchor}">{escaped(text)}</h{level}>')
 
     def text(self, text: str) -> Self:
         """A paragraph; an empty line starts another one."""
         for paragraph in re.split(r"\n\s*\n", text.strip()):
-            self._add(f"<p>{_escaped(paragraph)}</p>")
+            self._add(f"<p>{escaped(paragraph)}</p>")
         return self
 
     def table(self, rows: Sequence[Sequence[Any]], header: Sequence[Any] = ()) -> Self:
@@ -108,13 +127,17 @@ class Page:
 
             raise ConfigError(f"Page.image: expected the bytes of a PNG file, got {bytes(png[:8])!r}.")
         data = base64.b64encode(png).decode()
-        below = f"<figcaption>{_escaped(caption)}</figcaption>" if caption else ""
-        source = f'<img src="data:image/png;base64,{data}" alt="{_escaped(alt)}"{_size(bytes(png))}>'
+        below = f"<figcaption>{escaped(caption)}</figcaption>" if caption else ""
+        source = f'<img src="data:image/png;base64,{data}" alt="{escaped(alt)}"{_size(bytes(png))}>'
         return self._add(f"<figure>{source}{below}</figure>")
 
     def code(self, text: str) -> Self:
         """Text with its line breaks and spaces, in a fixed-width font."""
-        return self._add(f"<pre><code>{_escaped(text)}</code></pre>")
+        return self._add(f"<pre><code>{escaped(text)}</code></pre>")
+
+    def markup(self, markup: str) -> Self:
+        """Markup as it is, of `blocks` and `svg`, which escape what users have named."""
+        return self._add(markup)
 
     def write(self, path: str | PathLike[str]) -> None:
         """Write the page to a file: the whole of it, or nothing.
@@ -127,8 +150,16 @@ class Page:
         write_atomic(path, str(self).encode())
 
     def __str__(self) -> str:
-        title = _escaped(self.title)
-        links = "\n".join(f'<a href="#{anchor}">{_escaped(text)}</a>' for anchor, text in self._contents)
+        return self.render()
+
+    def render(self, refresh: int | None = None) -> str:
+        """The page as text.
+
+        Args:
+            refresh: seconds after which a browser loads it again by itself; None is never.
+        """
+        title = escaped(self.title)
+        links = "\n".join(f'<a href="#{anchor}">{escaped(text)}</a>' for anchor, text in self._contents)
         contents = [f"<nav>{links}</nav>"] if len(self._contents) > 2 else []
         head = [
             "<!DOCTYPE html>",
@@ -137,6 +168,7 @@ class Page:
             '<meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            *([] if refresh is None else [f'<meta http-equiv="refresh" content="{refresh}">']),
             f"<title>{title}</title>",
             f"<style>{_STYLE}</style>",
             "</head>",
@@ -159,7 +191,8 @@ class Page:
         return anchor
 
 
-def _escaped(text: object) -> str:
+def escaped(text: object) -> str:
+    """Text as HTML and SVG may hold it, also between quotation marks."""
     # Characters that no HTML may hold, such as NUL, and halves of surrogate pairs, which UTF-8 cannot write.
     clean = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]", "\ufffd", str(text))
     return html.escape(clean, quote=True)
@@ -201,4 +234,4 @@ def _shown(value: object) -> str:
         if not math.isfinite(value):
             return str(value)
         return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return _escaped(value)
+    return escaped(value)

@@ -1,4 +1,4 @@
-"""A run's folder: config.json, history.json, checkpoints, and in the end model.safetensors."""
+"""A run's folder: config.json, history.json, checkpoints, in the end model.safetensors; report.html where asked for."""
 
 import logging
 import re
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("anyfw")
 
-CONFIG, HISTORY, MODEL = "config.json", "history.json", "model.safetensors"
+CONFIG, HISTORY, MODEL, REPORT = "config.json", "history.json", "model.safetensors", "report.html"
 _CHECKPOINT = re.compile(r"checkpoint-(\d{9})\.safetensors")
 
 

@@ -61,6 +61,7 @@ class Trainer:
         epoch: epochs done.
         step: optimiser steps done.
         history: what was measured, by epoch.
+        rows: of the present fit, those to learn from and those to validate on, for callbacks; None outside of one.
 
     Raises:
         ConfigError: a setting out of range, or a net that does not suit the loss.
@@ -117,6 +118,7 @@ class Trainer:
         self.note: dict[str, Any] = {}
         self.epoch = self.step = 0
         self.history = History()
+        self.rows: tuple[Source, Source | None] | None = None
         self._progress = progress_callbacks(progress)
         self._told: set[Any] = set()
         self._looked = False
@@ -192,12 +194,12 @@ class Trainer:
         measured = None if valid_source is None else (self._check(valid_source, training=False), len(valid_source))
         batches = Batches(plan.rows, plan.batch_size, self.seed, drop_last=plan.drop_last)
         loop = Loop(self, plan, feed, batches, measured, [*self.callbacks, *self._progress])
-        self.plan = plan
+        self.plan, self.rows = plan, (source, valid_source)
         if epochs is not None:
             self._bind_schedule(len(batches))
-        if self.folder is not None:
-            self.folder.claim(self)
         try:
+            if self.folder is not None:
+                self.folder.claim(self)
             loop.run()
             plan.finished = True
             if self.early_stopping is not None and self.best_state is not None:
@@ -205,6 +207,7 @@ class Trainer:
             if self.folder is not None:
                 self.folder.finish(self)
         finally:
+            self.rows = None
             if self.folder is not None:
                 self.folder.release()
         return self.history
