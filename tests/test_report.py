@@ -53,6 +53,10 @@ def test_history_draws_what_it_is_given():
         (lambda: plots.confusion(np.ones((2, 3))), ShapeError, "square matrix"),
         (lambda: plots.confusion(np.ones((2, 2)), ["a"]), ShapeError, "a name per class"),
         (lambda: plots.confusion(np.ones((0, 0))), ShapeError, "square matrix"),
+        (lambda: plots.calibration(np.ones((3, 2)), [0, 1]), ShapeError, "probabilities"),
+        (lambda: plots.calibration([], []), ShapeError, "probabilities"),
+        (lambda: plots.calibration([[3.0, -2.0]], [0]), ConfigError, "from 0 to 1"),
+        (lambda: plots.calibration([0.5], [0], bins=0), ConfigError, "at least 1 bin"),
         (lambda: plots.decision_boundary(len, np.ones((3, 3)), [0, 1, 1]), ShapeError, r"expected x \(n, 2\)"),
         (lambda: plots.decision_boundary(len, np.ones((3, 2)), [0, 1]), ShapeError, r"expected x \(n, 2\)"),
         (lambda: plots.decision_boundary(lambda p: p[:5], np.ones((3, 2)), [0, 1, 1]), ShapeError, "predictions"),
@@ -152,6 +156,34 @@ def test_confusion():
     assert [label.get_text() for label in axis.get_yticklabels()] == ["cat", "horse"]
     plots.confusion(np.zeros((3, 3)))  # a class without rows divides by nothing
     assert not texts(plots.confusion(np.ones((30, 30))))
+
+
+def test_calibration():
+    # Ten rows at .95, nine of them right; four at .65, one of them right.
+    sure = [0.95] * 10 + [0.65] * 4
+    labels = [0] * 9 + [1] + [0] + [1] * 3
+    axis = plots.calibration(np.stack([sure, 1 - np.asarray(sure)], axis=1), labels)
+    heights = [bar.get_height() for bar in axis.patches]
+    np.testing.assert_allclose(heights, [0, 0, 0, 0, 0, 0, 0.25, 0, 0, 0.9])
+    assert texts(axis) == ["4", "10"]
+    # (10 * .05 + 4 * .4) / 14
+    assert axis.get_title(loc="left") == "Calibration: expected error 15.0 %"
+    np.testing.assert_allclose(lines(axis)["at the mean probability"].get_xdata(), [0.65, 0.95])
+    np.testing.assert_array_equal(lines(axis)["perfect"].get_ydata(), [0, 1])
+    # Of two classes, the probability of class 1 says all.
+    one = plots.calibration(1 - np.asarray(sure), labels)
+    assert [bar.get_height() for bar in one.patches] == heights
+
+
+def test_every_plot_is_reached_from_the_package():
+    import anyfw
+
+    for name in ("history", "decision_boundary", "regression_fit", "losses", "activations", "weights", "calibration",
+                 "confusion", "gradient_norms"):  # fmt: skip
+        assert getattr(anyfw.report.plots, name) is getattr(plots, name)
+    assert anyfw.interop.__name__ == "anyfw.interop"
+    with pytest.raises(AttributeError, match="plotz"):
+        anyfw.report.plotz  # noqa: B018
 
 
 def test_graph_of_a_chain():

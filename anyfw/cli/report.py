@@ -18,9 +18,8 @@ from anyfw.report.findings import look
 from anyfw.report.run_facts import Facts
 from anyfw.report.run_page import make_page
 from anyfw.report.run_read import StoredRun, read_run
+from anyfw.report.run_report import LOOKED_AT
 from anyfw.train.run_folder import REPORT
-
-_LOOKED_AT = 5000  # training rows that are measured beside the test rows
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def _measured(stored: StoredRun, facts: Facts, name: str, *, required: bool) -> 
     train, _ = split_rows(dataset, arguments.get("valid", 0.0), arguments.get("seed", 0))
     net, loss, measured = stored.net, stored.loss, stored.metrics
     held = None if dataset.test is None else look("test", net, loss, measured, Arrays(*dataset.test))
-    learnt = look("training", net, loss, (), Arrays(*train), most=min(_LOOKED_AT, max(held.rows if held else 0, 100)))
+    learnt = look("training", net, loss, (), Arrays(*train), most=LOOKED_AT)
     now = fingerprint(train)
     known = facts.data.sha256
     if known is not None and known != now:

@@ -3,11 +3,13 @@
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anyfw.core.arrays import namespace
 from anyfw.core.errors import ConfigError
 from anyfw.core.layer import Layer
 from anyfw.core.parameter import to_host
@@ -181,17 +183,21 @@ def _gather(net: Layer, loss: Loss, metrics: Sequence[Metric], source: Source, i
         labelled = loss.takes_labels(tuple(y.shape[1:]), target)
         rest = [backend.asarray(target, "int64" if labelled else net.dtype)]
         rest += [backend.asarray(column, net.dtype) for column in columns[2:]]
-        value, share = loss.totals(y, *rest)
+        losses, _, weights = loss.each(y, rest[0])
+        if len(rest) > 1 or weights is not None:
+            value, share = loss.totals(y, *rest)
+        else:
+            value, share = namespace(y).sum(losses), prod(losses.shape) / loss.units_per_weight(y)
         total, weight = total + value, weight + share
         for metric in metrics:
             metric.update(y, *rest)
-        each = to_host(loss.each(y, rest[0])[0]).reshape(len(target), -1).mean(axis=1)
+        each = to_host(losses).reshape(len(target), -1).mean(axis=1)
         outputs = to_host(y)
         classifies = classifies and _is_labels(target)
         said, sure = _said(loss, y) if classifies else (np.zeros(0), np.zeros(0))
         parts.append((each, np.array(outputs), np.asarray(target), said, sure))
-    losses, outputs, truth, said, sure = (np.concatenate(column) for column in zip(*parts, strict=True))
-    classifies = classifies and len(said) == len(losses) and said.ndim == 1
+    by_row, outputs, truth, said, sure = (np.concatenate(column) for column in zip(*parts, strict=True))
+    classifies = classifies and len(said) == len(by_row) and said.ndim == 1
     if classifies:
         # Two classes may be -1 and 1.
         truth = np.maximum(truth.reshape(-1), 0).astype(np.int64)
@@ -202,11 +208,11 @@ def _gather(net: Layer, loss: Loss, metrics: Sequence[Metric], source: Source, i
     return _Gathered(
         summed if loss.reduction == "sum" else summed / float(to_host(weight)),
         {metric.name: metric.compute() for metric in metrics},
-        losses,
+        by_row,
         outputs,
         truth,
         said if classifies else None,
-        sure if classifies and len(sure) == len(losses) else None,
+        sure if classifies and len(sure) == len(by_row) else None,
     )
 
 

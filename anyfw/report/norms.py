@@ -32,7 +32,8 @@ class LayerNorms:
         self._numbers = np.zeros((0, 0, len(MEASURES)))
         self._at = np.zeros(0, dtype=np.int64)
         self._spans: list[tuple[int, Span]] = []
-        self._packs: list[Any] = []
+        self._parameters: list[Parameter] = []
+        self._places: list[tuple[Any, bool]] = []
 
     @property
     def epochs(self) -> NDArray[np.int64]:
@@ -69,18 +70,17 @@ class LayerNorms:
         self._append(epoch, row)
 
     def _find(self, net: Layer) -> None:
-        packs = [parameter.pack for parameter in net.parameters()]
-        # Packs are compared by identity: a net that moved has others.
-        if self._spans and packs == self._packs:
+        # Packs are compared by identity: a net that was moved has others.
+        if self._spans and [(one.pack, one.trainable) for one in self._parameters] == self._places:
             return
+        self._parameters = list(net.parameters())
+        self._places = [(one.pack, one.trainable) for one in self._parameters]
         owners = _owners(net)
         paths = list(dict.fromkeys(owners.values()))
         if paths != self.layers:
             self.layers, self._epochs = paths, 0
             self._numbers = np.zeros((0, len(paths), len(MEASURES)))
-        self._packs = packs
-        spans = find_spans(owners, owners.get)
-        self._spans = [(paths.index(span.kind), span) for span in spans]
+        self._spans = [(paths.index(span.kind), span) for span in find_spans(owners, owners.get)]
 
     def _append(self, epoch: int, row: NDArray[np.float64]) -> None:
         if self._epochs == len(self._numbers):

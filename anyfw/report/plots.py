@@ -24,6 +24,7 @@ from anyfw.report.canvas import (
     legend,
     ramp,
 )
+from anyfw.report.classes import calibration, confusion
 from anyfw.report.graph import graph
 from anyfw.report.shapes import activation, activations, losses
 
@@ -31,6 +32,7 @@ __all__ = [
     "activation",
     "activations",
     "by_layer",
+    "calibration",
     "confusion",
     "decision_boundary",
     "figure",
@@ -193,39 +195,6 @@ def by_layer(
     epochs_on(axis)
     legend(axis, loc="center left", bbox_to_anchor=(1.0, 0.5), title="layer", title_fontsize=8.5)
     return dress(axis, title=title, x="epoch", y=label)
-
-
-def confusion(
-    matrix: Any, class_names: Sequence[str] | None = None, axis: Axis | None = None, *, title: str = "Confusion matrix"
-) -> Axis:
-    """Counts of true classes (rows) by predicted ones (columns), coloured by their share of the row.
-
-    Raises:
-        ShapeError: a matrix that is not square, or another number of names.
-    """
-    counts = np.asarray(matrix, dtype=float)
-    n = len(counts) if counts.ndim else 0
-    names = [str(i) for i in range(n)] if class_names is None else list(class_names)
-    if counts.shape != (n, n) or len(names) != n or not n:
-        raise ShapeError(f"confusion: expected a square matrix and a name per class, got {counts.shape}, {len(names)}.")
-    side = min(max(0.5 * n + 1.6, 3.2), 14.0)
-    axis = axis_or_new(axis, (side, side))
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-30)
-    axis.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
-    if n <= 25:
-        size = 9 if n <= 12 else 6.5
-        for i, j in np.ndindex(n, n):
-            if counts[i, j]:
-                colour = "white" if share[i, j] > 0.55 else INK
-                axis.text(j, i, f"{counts[i, j]:,.10g}", ha="center", va="center", fontsize=size, color=colour)
-    long = max(map(len, names)) > 3
-    axis.set_xticks(range(n), names, rotation=45 if long else 0, ha="right" if long else "center")
-    axis.set_yticks(range(n), names)
-    dress(axis, title=title, x="predicted", y="true", grid=None)
-    axis.tick_params(length=0)
-    for spine in axis.spines.values():
-        spine.set_visible(False)
-    return axis
 
 
 def _numbers(name: str, values: Sequence[Any]) -> HostArray:

@@ -49,8 +49,8 @@ def how_good(held: Findings | None, history: Columns) -> Answer:
     better = held.score > held.baseline + 2 * held.error
     return Answer(
         f"{_percent(held.score)} of {rows} are right.",
-        f"With so many rows chance moves that by ± {_percent(2 * held.error)}; always saying the most frequent class "
-        f"would give {_percent(held.baseline)}.",
+        f"With so many rows chance moves that by ±\u00a0{_percent(2 * held.error)}; always saying the most frequent "
+        f"class would give {_percent(held.baseline)}.",
         "good" if better else "bad",
     )
 

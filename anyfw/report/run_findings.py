@@ -97,15 +97,10 @@ def _worst(page: Page, facts: Facts, worst: Sequence[Worst]) -> None:
         page.markup(gallery(pictures))
         return
     width = min(_FEATURES, max((one.x.size for one in worst), default=0))
-    rows = [
-        [
-            one.row,
-            named(one.true),
-            named(one.said),
-            None if one.probability is None else one.probability,
-            one.loss,
-            *one.x[:width].tolist(),
-        ]
-        for one in worst
-    ]
-    page.table(rows, ("row", "true", "said", "probability", "loss", *(f"x{i}" for i in range(width))))
+    known = any(one.probability is not None for one in worst)
+    rows = []
+    for one in worst:
+        middle = [one.probability, one.loss] if known else [one.loss]
+        rows.append([one.row, named(one.true), named(one.said), *middle, *one.x[:width].tolist()])
+    head = ("row", "true", "said", *(["probability"] if known else []), "loss", *(f"x{i}" for i in range(width)))
+    page.table(rows, head)

@@ -129,10 +129,8 @@ def _curves(page: Page, facts: Facts) -> None:
             if key in history and drawable(history[key])
         ]
         if lines:
-            unit = " %" if name in _PERCENT else ""
-            drawn.append(
-                svg.line_chart(lines, name.replace("_", " ").capitalize() + (", %" if unit else ""), unit=unit)
-            )
+            title = name.upper() if len(name) <= 4 and name != "loss" else name.replace("_", " ").capitalize()
+            drawn.append(svg.line_chart(lines, title, unit=" %" if name in _PERCENT else ""))
     if "lr" in history:
         drawn.append(svg.line_chart([svg.Line("of the last step", history["lr"])], "Learning rate", logarithmic=False))
     if not drawn:

@@ -25,7 +25,7 @@ _log = logging.getLogger("anyfw")
 # A page is written at the end of an epoch where writing took at most this share of the time since the last one.
 _SHARE = 0.01
 _SOONEST = 2.0  # seconds between two pages
-_LOOKED_AT = 5000  # training rows that are measured beside the test rows
+LOOKED_AT = 2000  # training rows that are measured beside those kept apart
 _HASHED = 2**32  # bytes of training rows up to which they are hashed
 
 
@@ -73,7 +73,7 @@ class RunReport(Callback):
         self._learnt: Findings | None = None
         self._sha256: str | None = None
         self._hashing: Callable[[], None] | None = None
-        self._failed = False
+        self._failed = self._closing = False
 
     def on_fit_start(self, trainer: Trainer) -> None:
         """Check the test rows, look at the first weights, and begin to hash the training rows, beside the training."""
@@ -83,7 +83,7 @@ class RunReport(Callback):
             self.path = trainer.folder.path / REPORT
         if self.test is not None:
             check(trainer.net, trainer.loss, self.test)
-        self._trainer, self._failed = trainer, False
+        self._trainer, self._failed, self._closing = trainer, False, False
         self._held = self._learnt = None
         self._written, self._cost = time.perf_counter(), 0.0
         if trainer.epoch == 0 and not len(self.norms.epochs):
@@ -110,8 +110,7 @@ class RunReport(Callback):
             if apart is not None:
                 self._held = look(kind, trainer.net, trainer.loss, trainer.metrics, apart)
             if apart is not None and train is not None:
-                most = min(_LOOKED_AT, max(len(apart), 100))
-                self._learnt = look("training", trainer.net, trainer.loss, (), train, most=most)
+                self._learnt = look("training", trainer.net, trainer.loss, (), train, most=LOOKED_AT)
         finally:
             if present is not None:
                 trainer.net.load_state_dict(present)
@@ -122,6 +121,7 @@ class RunReport(Callback):
             return
         if self._hashing is not None:
             self._hashing()
+        self._closing = True
         self._write()
         self._trainer = self._hashing = None
 
@@ -174,6 +174,8 @@ class RunReport(Callback):
         return replace(
             facts,
             name=self.name or facts.name,
+            # While it is closed, the trainer has not yet let go of its rows.
+            status=_status(trainer, training=False) if self._closing else facts.status,
             norms=self.norms,
             held=self._held,
             learnt=self._learnt,
@@ -233,7 +235,7 @@ def trainer_facts(trainer: Trainer, row: Row | None = None) -> Facts:
     source = trainer.rows[0] if trainer.rows else None
     return Facts(
         name=str(data or (Path(folder).name if folder else "A training")),
-        status=_status(trainer),
+        status=_status(trainer, training=trainer.rows is not None),
         net=trainer.net,
         settings=settings,
         history=history,
@@ -260,11 +262,11 @@ def _unhashed(source: Source | None) -> str:
     return "not known yet" if isinstance(source, Arrays) else "none: the rows are not arrays in memory"
 
 
-def _status(trainer: Trainer) -> str:
+def _status(trainer: Trainer, *, training: bool) -> str:
     done, wanted, steps = trainer.epoch, trainer.last_epoch, f"{trainer.step:,} steps"
     if trainer.plan is None or trainer.plan.finished or done == wanted:
         return f"Finished: {done} epochs, {steps}."
     if trainer.plan.stopping:
         return f"Stopped early, after epoch {done} of {wanted} and {steps}."
-    state = "In training" if trainer.rows is not None else "Stopped before its end"
+    state = "In training" if training else "Stopped before its end"
     return f"{state}: {done} of {wanted} epochs are done."
