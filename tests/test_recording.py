@@ -10,6 +10,7 @@ from anyfw import Trainer, losses, metrics, nn, optim
 from anyfw.backends.cupy.kernels import variants
 from anyfw.core import backend as backends
 from anyfw.ops import activation, dropout, gather, linear, loss, normalize, softmax, update
+from anyfw.report import RunReport
 from anyfw.train.callbacks import AverageWeights, Callback
 from tests.conftest import open_backend
 from tests.played.tape import Tape, TapeBackend, Taped, raw
@@ -276,6 +277,20 @@ def test_a_recorded_run_resumes_to_the_bit(killed, tape, tmp_path):
     assert found.graph is True
     same(whole, found)
     assert Tape.now is None
+
+
+def test_a_report_reads_the_gradients_of_recorded_steps(tape, tmp_path):
+    reports = [RunReport(tmp_path / "page.html") for _ in range(2)]
+    runs = [
+        train(tape, graph, clip_norm=0.1, callbacks=[one]) for graph, one in zip((False, True), reports, strict=True)
+    ]
+    assert tape.replays == 4 * 5 - 1
+    same(*runs)
+    for measure in ("gradient", "weight", "largest"):
+        np.testing.assert_equal(*(one.norms.of(measure) for one in reports))
+    # Clipping is the last thing that changes them.
+    norms = np.array(list(reports[1].norms.of("gradient").values()))[:, 1:]
+    np.testing.assert_allclose(np.sqrt((norms**2).sum(axis=0)), 0.1, rtol=1e-4)
 
 
 def test_a_recorded_run_that_diverges_names_the_batch(tape):

@@ -293,6 +293,21 @@ def interrupted(folder, **named):
     return train, valid, dataset
 
 
+def test_the_weights_that_are_kept_are_measured(tmp_path):
+    class Spoil(Callback):
+        def on_epoch_start(self, trainer):
+            if trainer.epoch == 3:
+                trainer.net.load_state_dict({name: 0 * value for name, value in trainer.net.state_dict().items()})
+
+    report = RunReport(test=datasets.load("digits").test)
+    trainer, *_, dataset = run(tmp_path / "run", callbacks=[Spoil(), report])
+    last = trainer.evaluate(dataset.test)["accuracy"]
+    assert trainer.best.best_epoch == 3
+    trainer.net.load_state_dict(trainer.best_state)
+    assert report._held.score == trainer.evaluate(dataset.test)["accuracy"] > last + 0.1
+    assert "the weights of epoch 3 were kept" in (tmp_path / "run" / "report.html").read_text("utf-8")
+
+
 def test_a_resumed_run_has_the_curves_of_a_whole_one(tmp_path):
     whole, *_ = run(tmp_path / "whole", epochs=5)
     train, valid, dataset = interrupted(tmp_path / "part", epochs=5)
