@@ -110,8 +110,7 @@ def test_what_torch_does_not_write_and_costs_nothing(tmp_path):
 
 def test_files_without_checksums_are_read(tmp_path):
     # As torch.serialization.set_crc32_options(False) makes them.
-    entries = [Entry("a/data.pkl", t.PROTO + tensor() + b".", checksum=0), Entry("a/data/0", t.NUMBERS, checksum=0)]
-    assert t.same(read(tmp_path, t.zipped(*entries)), np.arange(6, dtype=np.float32).reshape(2, 3))
+    assert t.same(read(tmp_path, archive(t.CHECKPOINT, checksum=0)), t.checkpoint_values())
 
 
 def test_the_lists_in_the_docstring_are_those_of_the_machine():
@@ -387,13 +386,22 @@ def test_what_is_refused(case, tmp_path):
     raw, message = FILES[case] if case in FILES else (archive(PICKLES[case][0]), PICKLES[case][1])
     path = tmp_path / "f.pt"
     path.write_bytes(raw() if callable(raw) else raw)
+    caught = []
+
+    def read_and_tell(path):
+        try:
+            bridge.read(path)
+        except FileFormatError as error:
+            caught.append(error)
+            raise
+
     started = time.process_time()
-    assert not loads_safely(bridge.read, path)
+    assert not loads_safely(read_and_tell, path)
     assert time.process_time() - started < 20.0
-    with pytest.raises(FileFormatError, match=rf"^{re.escape(str(path))}: .*(?:{message})") as caught:
-        bridge.read(path)
-    assert len(str(caught.value)) < len(str(path)) + 400
-    assert type(caught.value) is FileFormatError
+    (error,) = caught
+    assert re.search(rf"^{re.escape(str(path))}: .*(?:{message})", str(error)), error
+    assert len(str(error)) < len(str(path)) + 400
+    assert type(error) is FileFormatError
 
 
 @pytest.mark.parametrize("code", [one for one in pickletools.opcodes if one.code.encode("latin-1") not in

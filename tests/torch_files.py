@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -73,7 +73,6 @@ class Entry:
     offset: int | None = None
     checksum: int | None = None
     inner_name: str | None = None  # in the header before the data
-    more: dict = field(default_factory=dict)
 
 
 def zipped(*entries):
@@ -92,12 +91,10 @@ def zipped(*entries):
     return body + directory + b"PK\x05\x06" + tail
 
 
-def archive(value, *more, numbers=NUMBERS, order=b"little"):
+def archive(value, *more, numbers=NUMBERS, order=b"little", checksum=None):
     """As `torch.save` writes a value, given as the instructions that make it."""
-    entries = [Entry("archive/data.pkl", PROTO + value + b"."), Entry("archive/byteorder", order)]
-    if numbers is not None:
-        entries.append(Entry("archive/data/0", numbers))
-    return zipped(*entries, Entry("archive/version", b"3\n"), *more)
+    files = {"data.pkl": PROTO + value + b".", "byteorder": order, "data/0": numbers, "version": b"3\n"}
+    return zipped(*(Entry(f"archive/{name}", data, checksum=checksum) for name, data in files.items()), *more)
 
 
 # The row of pickles of earlier versions

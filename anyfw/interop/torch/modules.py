@@ -1,5 +1,6 @@
 """Nets from modules of PyTorch, and modules from nets."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from anyfw import nn
@@ -24,17 +25,20 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
     "LeakyReLU": ("negative_slope",),
     "Linear": ("in_features", "out_features", "bias"),
     "LogSoftmax": ("dim",),
+    "Parallel": ("combine", "axis"),
     "RMSNorm": ("normalized_shape", "eps", "elementwise_affine"),
     "ReLU": (),
+    "Rescale": ("scale", "shift"),
+    "Residual": (),
     "SELU": (),
+    "Sequential": (),
     "SiLU": (),
     "Sigmoid": (),
     "Softmax": ("dim",),
     "Softplus": ("beta", "threshold"),
     "Tanh": (),
 }
-# What PyTorch lacks, and `layers` has.
-_OURS = {"Parallel": ("combine", "axis"), "Rescale": ("scale", "shift"), "Residual": ()}
+_OURS = ("Parallel", "Rescale", "Residual")  # which PyTorch lacks, and `layers` has
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -51,18 +55,20 @@ def from_module(module: "torch.nn.Module", backend: str | Backend | None = None)
 
     Args:
         module: its parameters and buffers all float32 or all float64, which is the net's dtype then, on any device.
-        backend: where the net is to be; by default as `anyfw.get_backend()` says.
+        backend: where the net is to be; by default as `anyfw.get_backend()` says, or, where the module has no values,
+            where its first input is.
 
     Raises:
         MissingExtraError: PyTorch is not installed.
         ConfigError: a module or an option that anyfw has not; the message names its path.
         PlacementError: parameters of other dtypes, or of several.
     """
-    import_torch()
-    built: dict[int, Layer] = {}
-    net = _layer(module, "", built)
-    _check_shared(module, "module")
+    torch = import_torch()
+    if not isinstance(module, torch.nn.Module):
+        raise ConfigError(f"from_module: expected a torch.nn.Module, got {type(module).__name__}.")
     dtype = _dtype(module)
+    _check_shared("module", ((path, one, one.parameters(recurse=False)) for path, one in module.named_modules()))
+    net = _layer(module, "", {})
     if dtype is not None:
         net.to(backend, dtype)
     elif backend is not None:
@@ -84,7 +90,7 @@ def to_module(net: Layer) -> "torch.nn.Module":
     torch = import_torch()
     state = state_dict(net)
     module = _module(net, "", {})
-    _check_shared(net, "net")
+    _check_shared("net", ((path, one, _parameters(one)) for path, one in net.named_layers()))
     module.to(getattr(torch, net.dtype))
     module.load_state_dict(state)
     parameters = dict(module.named_parameters())
@@ -100,29 +106,23 @@ def _layer(module: Any, path: str, built: dict[int, Layer]) -> Layer:
 
 
 def _new_layer(module: Any, path: str, built: dict[int, Layer]) -> Layer:
-    from anyfw.interop.torch import layers
-
-    torch, kind, who = import_torch(), type(module).__name__, _who("from_module", module, path)
+    kind, who = type(module).__name__, _who("from_module", module, path)
+    if type(module) is not _module_class(kind):
+        raise ConfigError(
+            f"{who}: anyfw has no such layer. Known: {', '.join(sorted(_ARGUMENTS))}. Build the net by hand, then "
+            "load_state_dict(net, module)."
+        )
     _check_options(module, who)
     children = [_layer(child, _join(path, name), built) for name, child in _children(module)]
-    if type(module) is torch.nn.Sequential:
-        return nn.Sequential(*children)
-    home, known = (layers, _OURS) if kind in _OURS else (torch.nn, _ARGUMENTS)
-    if kind not in known or type(module) is not getattr(home, kind, None):
-        raise ConfigError(
-            f"{who}: anyfw has no such layer. Known: Sequential, {', '.join(sorted(_ARGUMENTS))}. "
-            "Build the net by hand, then load_state_dict(net, module)."
-        )
     try:
-        layer: Layer = getattr(nn, kind)(*children, **_arguments(module, known[kind]))
+        layer: Layer = getattr(nn, kind)(*children, **_arguments(module))
     except AnyfwError as error:
         raise ConfigError(f"{who}: an option that anyfw has not: {error}") from error
     own = {name: value for name, value in module.state_dict().items() if "." not in name}
-    for name, stored in vars(layer).items():
-        if isinstance(stored, nn.Parameter):
-            stored.trainable = getattr(module, name).requires_grad
     if own:
         load_state_dict(layer, own)
+    for name, parameter in module.named_parameters(recurse=False):
+        getattr(layer, name).trainable = parameter.requires_grad
     return layer
 
 
@@ -133,44 +133,47 @@ def _module(layer: Layer, path: str, built: dict[int, Any]) -> Any:
 
 
 def _new_module(layer: Layer, path: str, built: dict[int, Any]) -> Any:
+    kind, who = type(layer).__name__, _who("to_module", layer, path)
+    if kind not in _ARGUMENTS or type(layer) is not getattr(nn, kind):
+        raise ConfigError(f"{who}: only anyfw's own layers have a module. Write one, and load it from state_dict(net).")
+    found = _module_class(kind)
+    if found is None:
+        raise ConfigError(f"{who}: this PyTorch has no {kind}: pip install -U torch.")
+    children = [_module(child, _join(path, name), built) for name, child in layer.children()]
+    return found(*children, **_arguments(layer))
+
+
+def _module_class(kind: str) -> Any:
     from anyfw.interop.torch import layers
 
-    torch, kind = import_torch(), type(layer).__name__
-    children = [_module(child, _join(path, name), built) for name, child in layer.children()]
-    if type(layer) is nn.Sequential:
-        return torch.nn.Sequential(*children)
-    home, known = (layers, _OURS) if kind in _OURS else (torch.nn, _ARGUMENTS)
-    if kind not in known or type(layer) is not getattr(nn, kind, None):
-        raise ConfigError(f"{_who('to_module', layer, path)}: only anyfw's own layers have a module. Write it by hand.")
-    if not hasattr(home, kind):
-        raise ConfigError(f"{_who('to_module', layer, path)}: this PyTorch has no {kind}: pip install -U torch.")
-    return getattr(home, kind)(*children, **_arguments(layer, known[kind]))
+    return getattr(layers if kind in _OURS else import_torch().nn, kind, None) if kind in _ARGUMENTS else None
 
 
-def _arguments(thing: Any, names: tuple[str, ...]) -> dict[str, Any]:
+def _arguments(thing: Any) -> dict[str, Any]:
+    names = _ARGUMENTS[type(thing).__name__]
     return {name: getattr(thing, name) is not None if name == "bias" else getattr(thing, name) for name in names}
 
 
 def _check_options(module: Any, who: str) -> None:
     if any(getattr(module, hooks, None) for hooks in _HOOKS):
         raise ConfigError(f"{who}: it has hooks, which change what it computes. Remove them first.")
-    if getattr(module, "dim", 0) is None:
+    names = _ARGUMENTS[type(module).__name__]
+    if "dim" in names and module.dim is None:
         raise ConfigError(f"{who}: expected a dim, got None, for which PyTorch guesses one. Give dim=-1.")
-    if getattr(module, "affine", False) and module.bias is None:
+    if "affine" in names and module.affine and module.bias is None:
         raise ConfigError(f"{who}: expected a bias beside the weight, got none. Give it one of zeros.")
 
 
-def _check_shared(net: Any, what: str) -> None:
-    # As PyTorch's and anyfw's modules have it: two layers with one parameter are not one layer at two places.
-    owners: dict[int, tuple[int, str]] = {}
-    for path, layer in net.named_modules() if hasattr(net, "named_modules") else net.named_layers():
-        own = layer.parameters(recurse=False) if hasattr(layer, "named_modules") else _parameters(layer)
-        for parameter in own:
-            owner, first = owners.setdefault(id(parameter), (id(layer), path))
-            if owner != id(layer):
+def _check_shared(net: str, layers: Iterable[tuple[str, Any, Iterable[Any]]]) -> None:
+    # Two layers with one parameter are not one layer at two places.
+    owners: dict[int, tuple[Any, str]] = {}
+    for path, layer, parameters in layers:
+        for parameter in parameters:
+            owner, first = owners.setdefault(id(parameter), (layer, path))
+            if owner is not layer:
                 raise ConfigError(
-                    f"The layers '{first}' and '{path}' of this {what} have one parameter, which a copy would make two "
-                    "of. Put one layer at both places."
+                    f"'{first}' and '{path}' of this {net} have one parameter, which a copy would make two of. Put one "
+                    "layer at both places."
                 )
 
 
