@@ -15,10 +15,12 @@ Accepted
         None after it.
     Keys of dicts: texts of at most 10,000 characters, and whole numbers of 64 bits.
 
-Bounds: a pickle of 64 MiB and 2 million instructions, none of which makes more than one object of constant size beyond
-what it reads; containers within containers to a depth of 100, in which cycles end, too; and a million places, or 4
-times as many as instructions, in which values stand, shared ones in each of theirs, so that whoever walks through the
-result comes to an end. The machine does not recurse.
+Bounds
+    A pickle of 64 MiB, a million instructions, of which a tensor of a state dict takes 30, and a call for each 6 bytes:
+    whatever they are, they make at most 200 MB of small objects beside the numbers, and take seconds.
+    Containers in containers to a depth of 100, in which cycles end, too. A million places, or 4 times as many as
+    instructions, for values to stand in, shared ones counted in each: whoever walks through the result comes to an end.
+    The machine does not recurse.
 
 Source: the documentation of Python's `pickletools`; "Serialization semantics" in PyTorch's notes.
 """
@@ -34,7 +36,8 @@ from anyfw.interop.torch.names import CALLS, DTYPES, MOST_ARGUMENTS, SAVE_STATE,
 from anyfw.interop.torch.storages import DAMAGED, Numbers, RefusedError, Storage
 
 MAX_BYTES = 1 << 26
-_MAX_STEPS = 2_000_000
+_MAX_STEPS = 1_000_000
+_LEAST_BYTES = 6  # that a call takes, with its arguments
 _MAX_DEPTH = 100
 _MAX_NAME = 200  # bytes of a module's or a class's name
 # Other keys could be made to collide, or take long to compare, so that a small file would take hours.
@@ -56,7 +59,7 @@ class Machine:
 
     def __init__(self, data: bytes, open_storage: OpenStorage) -> None:
         self.data, self.open_storage = data, open_storage
-        self.place = self.steps = 0
+        self.place = self.steps = self.calls = 0
         self.storages: dict[str, Storage] = {}
 
     def run(self) -> Any:
@@ -190,6 +193,9 @@ class Machine:
         function, arguments = self.pop_last(2)
         if type(function) is not Name or function not in CALLS or type(arguments) is not tuple:
             raise RefusedError(f"it calls what cannot be called before byte {self.place}. {DAMAGED}")
+        self.calls += 1
+        if self.calls * _LEAST_BYTES > self.place:
+            raise RefusedError(f"it makes more tensors than so few bytes can describe. {DAMAGED}")
         self.push(CALLS[function](*arguments[:MOST_ARGUMENTS]))
 
     def build(self) -> None:

@@ -25,7 +25,7 @@ _STORED = {
     "uint8": "|u1",
     "bool": "|u1",
 }
-_MAX_AXES = 64  # NumPy's limit, and PyTorch's
+_MAX_AXES = 32  # each takes memory, and PyTorch's own layers need 5
 _CHUNK = 1 << 22  # elements that are converted at a time
 
 
