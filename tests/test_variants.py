@@ -441,6 +441,14 @@ def test_nan_is_never_lost_and_the_far_ends_are_finite(module, op, rest, dtype):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-37)
 
 
+@pytest.mark.parametrize("module", [module for module, variants in MODULES.items() if softmax.log_softmax in variants])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_logarithm_of_probabilities_keeps_its_digits_beside_large_numbers(module, dtype):
+    x = np.asarray([[1e4] * 8, [-1e10] * 8, [1e30] * 8], dtype=dtype)
+    found = MODULES[module][softmax.log_softmax](x, -1)
+    np.testing.assert_allclose(found, -np.log(8.0), rtol=1e-6 if dtype == "float32" else 1e-14)
+
+
 def test_dropped_nan_stays():
     x = np.full((64, 8), np.nan, dtype=np.float32)
     for module in MODULES.values():

@@ -52,11 +52,13 @@ def _log_softmax(y, x, axis):
     for r in range(rows):
         top = largest(x[r])
         total = x.dtype.type(0.0)
+        # Kept in y: sums may be taken in any order here, and x - (top + shift) would lose the shift of large x.
         for c in range(classes):
-            total += exp(x[r, c] - top)
+            y[r, c] = x[r, c] - top
+            total += exp(y[r, c])
         shift = x.dtype.type(math.log(total))
         for c in range(classes):
-            y[r, c] = (x[r, c] - top) - shift
+            y[r, c] -= shift
     return True
 
 
