@@ -134,6 +134,8 @@ WRONG = (
     (("train", "--resume", "runs/none", "--overwrite"), "leave out --out and --overwrite"),
     (("eval", "runs/none"), "error: runs/none: no such run or model"),
     (("predict", "runs/none", "digits"), "error: runs/none"),
+    (("export", "runs/none", "m.onnx"), "error: runs/none: no such run or model"),
+    (("export", "runs/none", "m.pt"), "error: expected a file name that ends in .onnx"),
     (("summary",), "--features"),
     (("trace", "--rows", "0"), "--rows"),
     (("gradcheck", "--rows", "1"), "--rows"),

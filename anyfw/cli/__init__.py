@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train a network on a data set and measure it",
     "eval": "measure a trained network on test rows",
     "predict": "what a trained network says of new rows",
+    "export": "a trained network as an ONNX file",
     "summary": "layers, shapes and sizes of a network",
     "trace": "every number of a forward and a backward pass",
     "verify": "compare a network's layers between backends",
