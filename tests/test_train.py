@@ -295,6 +295,30 @@ def test_resume_wants_the_same_data(tmp_path):
     x, y = rows()
     with pytest.raises(DataError, match="96 rows"):
         Trainer.resume(tmp_path / "cut", progress=False).fit((x[:50], y[:50]), rows(seed=1))
+    with pytest.raises(DataError, match="no order of its own"):
+        Trainer.resume(tmp_path / "cut", progress=False).fit((x, y), rows(seed=1), order=lambda _: np.arange(ROWS))
+
+
+def test_an_order_of_ones_own():
+    x, y = rows()
+    asked = []
+
+    def backwards(epoch):
+        asked.append(epoch)
+        return np.arange(ROWS)[::-1]
+
+    own, other = trainer(), trainer()
+    own.fit((x, y), epochs=2, batch_size=20, order=backwards)
+    other.fit((x[::-1], y[::-1]), epochs=2, batch_size=20, order=lambda _: np.arange(ROWS))
+    assert asked == [0, 1]
+    assert same_state(own.net.state_dict(), other.net.state_dict())
+
+
+@pytest.mark.parametrize("lint", [True, False])
+def test_what_is_likely_to_be_a_mistake_need_not_be_told(lint, caplog):
+    x, y = rows()
+    trainer(nn.Linear(6, 3), lint=lint).fit((x * 1000, y), epochs=1)
+    assert ("far from 1" in caplog.text) is lint
 
 
 def test_control_c_keeps_the_state_and_says_how_to_go_on(tmp_path):

@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -171,6 +172,7 @@ class Batches:
     The order of epoch e is `permutation(source_len, seed, "order", e)`, cut into pieces of `batch_size` rows;
     with `shuffle=False` it is 0 ... source_len-1. The last batch holds what remains; `drop_last` leaves it
     out if it is smaller than the others. A source smaller than one batch gives one batch of all its rows.
+    `order`, a function of e, gives another order than these.
 
     Raises:
         ConfigError: a batch size or source length below 1, or a number that is not an integer.
@@ -185,6 +187,7 @@ class Batches:
     seed: int
     shuffle: bool = True
     drop_last: bool = False
+    order: Callable[[int], NDArray[np.int64]] | None = None
 
     def __post_init__(self) -> None:
         _check_integer("source_len", self.source_len, least=1)
@@ -204,7 +207,9 @@ class Batches:
         """
         _check_integer("epoch", epoch, least=0)
         _check_integer("start", start, least=0)
-        if self.shuffle:
+        if self.order is not None:
+            order = self.order(int(epoch))
+        elif self.shuffle:
             order = permutation(self.source_len, self.seed, "order", int(epoch))
         else:
             order = np.arange(self.source_len, dtype=np.int64)

@@ -24,6 +24,9 @@ from anyfw.optim.groups import (
 from anyfw.optim.schedule import Schedule, number
 from anyfw.optim.spans import Span, Store, settle
 
+# Settings that no state depends on, and that may change at each step.
+_STATELESS = {"lr", *PENALTIES}
+
 
 class Optimizer(ABC):
     """Changes parameters by their gradients.
@@ -193,7 +196,8 @@ class Optimizer(ABC):
     def _adopt(self, span: Span, group: Group) -> None:
         checked = dict(group)
         self.check(checked)
-        span.state = self._fitting(span.state, span.members[0], span.data)
+        if span.settings is None or any(group[name] is not span.settings[name] for name in group.keys() - _STATELESS):
+            span.state = self._fitting(span.state, span.members[0], span.data)
         span.options, span.penalties = options_of(checked, decay=span.kind[1])
         span.settings = dict(group)
 

@@ -44,6 +44,7 @@ class Plan:
         batch: batches done in the present epoch.
         stopping: whether it ends after the present epoch.
         finished: whether the fit has ended.
+        ordered: whether the caller gives each epoch's order.
     """
 
     first_epoch: int
@@ -55,6 +56,7 @@ class Plan:
     batch: int = 0
     stopping: bool = False
     finished: bool = False
+    ordered: bool = False
 
 
 class Loop:

@@ -48,7 +48,7 @@ def check_finite(trainer: "Trainer") -> NDArray[np.float64]:
         NonFiniteError: they are not.
     """
     losses = finite_losses(trainer, trainer.step_in_epoch)
-    for pack in {parameter.pack for parameter in trainer.net.parameters() if parameter.pack is not None}:
+    for pack in {parameter.pack for parameter in trainer.parameters if parameter.pack is not None}:
         xp = pack.backend.xp
         # The sum of squares shows a NaN or an infinity in a fraction of the time; one that overflows proves nothing.
         with np.errstate(all="ignore"):

@@ -16,7 +16,7 @@ from anyfw.core.arrays import Array, is_floating, namespace, nbytes
 from anyfw.core.errors import NonFiniteError
 from anyfw.core.hooks import Method, watched
 from anyfw.core.layer import Layer
-from anyfw.core.parameter import Buffer, Pack, Parameter, to_host
+from anyfw.core.parameter import Pack, Parameter, to_host
 from anyfw.train.feed import Feed, Indices
 from anyfw.train.interrupt import Interrupt
 from anyfw.train.lint import size_at_first_weights
@@ -39,9 +39,9 @@ _LARGE_INPUT, _GROWTH = 100.0, 10.0
 class Snapshot:
     """A trainer's state at the start of an epoch, in memory; None from `of` where it is too large to keep twice."""
 
-    def __init__(self, trainer: "Trainer") -> None:
+    def __init__(self, trainer: "Trainer", arrays: Sequence[Array]) -> None:
         self.trainer = trainer
-        self.copies = [(x, x + 0) for x in _arrays(trainer)]
+        self.copies = [(x, x + 0) for x in arrays]
         optimizer = trainer.optimizer
         self.schedules = [(schedule, schedule.state_dict()) for schedule in optimizer.schedules]
         self.callbacks = [(callback, callback.state_dict()) for callback in trainer.callbacks]
@@ -51,8 +51,9 @@ class Snapshot:
     def of(cls, trainer: "Trainer") -> "Snapshot | None":
         """One of now, if it is small."""
         trainer.optimizer.prepare()
-        small = sum(map(nbytes, _arrays(trainer))) <= _LARGEST
-        return cls(trainer) if small and trainer.step_in_epoch == 0 else None
+        arrays = _arrays(trainer)
+        small = sum(map(nbytes, arrays)) <= _LARGEST
+        return cls(trainer, arrays) if small and trainer.step_in_epoch == 0 else None
 
     def restore(self) -> bool:
         """Go back; False where what was kept is no longer what the trainer has."""
@@ -246,6 +247,6 @@ def _layers(net: Layer) -> list[Layer]:
 
 
 def _arrays(trainer: "Trainer") -> list[Array]:
-    packs: dict[Pack, None] = dict.fromkeys(p.pack for p in trainer.net.parameters() if p.pack is not None)
-    buffers = [stored.data for _, stored in trainer.net.named_stored() if isinstance(stored, Buffer)]
+    packs: dict[Pack, None] = dict.fromkeys(p.pack for p in trainer.parameters if p.pack is not None)
+    buffers = [stored.data for stored in trainer.buffers]
     return [*(pack.data for pack in packs), *buffers, *trainer.optimizer.state_vectors()]

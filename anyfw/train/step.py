@@ -16,7 +16,7 @@ class Step:
 
     def __init__(self, trainer: "Trainer") -> None:
         self.trainer = trainer
-        self.parameters = list(trainer.net.parameters())
+        self.parameters = trainer.parameters
 
     def learn(self, batch: Batch, share: float, look: Callable[[Array], None] | None = None) -> Array:
         """Forward, loss, backward, metrics; returns the loss, 0-d.

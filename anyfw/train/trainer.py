@@ -3,7 +3,7 @@
 import copy
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from os import PathLike
@@ -17,6 +17,7 @@ from anyfw.core.arrays import Array
 from anyfw.core.backend import Backend, get_backend
 from anyfw.core.errors import ConfigError, DataError
 from anyfw.core.layer import Layer
+from anyfw.core.parameter import Buffer
 from anyfw.data import Arrays, Batches, Source, as_source
 from anyfw.data.base import host_array
 from anyfw.losses import Loss
@@ -56,12 +57,14 @@ class Trainer:
         graph: record a step once and replay it, on a device that can (CUDA): "auto" where it pays, True wherever it is
             possible, with a warning that says why where it is not, or False. The results are the same, unless layers,
             losses, metrics or optimizers of your own keep account in Python; "auto" asks them (`recordable`).
+        lint: warn of what is only likely to be a mistake, in the net and in its data.
 
     Attributes:
         epoch: epochs done.
         step: optimiser steps done.
         history: what was measured, by epoch.
         rows: of the present fit, those to learn from and those to validate on, for callbacks; None outside of one.
+        parameters, buffers: the net's.
 
     Raises:
         ConfigError: a setting out of range, or a net that does not suit the loss.
@@ -88,6 +91,7 @@ class Trainer:
         progress: bool | str | None = None,
         on_device: bool | str = "auto",
         graph: bool | str = "auto",
+        lint: bool = True,
     ) -> None:
         if isinstance(early_stopping, bool):
             raise ConfigError("Trainer: early_stopping takes a patience in epochs, or an EarlyStopping.")
@@ -100,8 +104,12 @@ class Trainer:
         check_output_layer(net, loss)
         if not set(net.parameters()).issuperset(optimizer.parameters):
             raise ConfigError("Trainer: the optimizer has parameters of another net. Make it from net.parameters().")
-        look_at_net(net, loss, optimizer)
+        if lint:
+            look_at_net(net, loss, optimizer)
         self.net, self.loss, self.optimizer = net, loss, optimizer
+        # Once: to go through the tree at each epoch costs as much as a step of a small net.
+        self.parameters = tuple(net.parameters())
+        self.buffers = tuple(stored for _, stored in net.named_stored() if isinstance(stored, Buffer))
         self.metrics = [resolve(metric) for metric in metrics]
         self.callbacks = list(callbacks)
         if not isinstance(graph, bool) and not (isinstance(graph, str) and graph == "auto"):
@@ -121,7 +129,7 @@ class Trainer:
         self.rows: tuple[Source, Source | None] | None = None
         self._progress = progress_callbacks(progress)
         self._told: set[Any] = set()
-        self._looked = False
+        self._looked = not lint
         self.plan: Plan | None = None
         self.batch_losses: Array | None = None
         net.draw(seed)
@@ -169,6 +177,7 @@ class Trainer:
         epochs: int | None = None,
         batch_size: int | None = None,
         drop_last: bool = False,
+        order: Callable[[int], NDArray[np.int64]] | None = None,
     ) -> History:
         """Train that many further epochs, or, after `resume` and without `epochs`, finish the interrupted fit.
 
@@ -178,6 +187,7 @@ class Trainer:
             epochs: further epochs, at least 1.
             batch_size: rows of a batch, 32 if not given.
             drop_last: leave out an epoch's last batch where it is smaller than the others.
+            order: a function of an epoch's number, from 0, that gives the order of the rows; None is one by `seed`.
 
         Raises:
             ConfigError, DataError, ShapeError: settings or data that cannot be trained on; nothing was changed.
@@ -185,14 +195,16 @@ class Trainer:
         """
         source = as_source(train)
         valid_source = None if valid is None else as_source(valid)
-        plan = self._planned(source, epochs, batch_size, drop_last=drop_last, valid=valid is not None)
+        plan = self._planned(
+            source, epochs, batch_size, drop_last=drop_last, ordered=order is not None, valid=valid is not None
+        )
         if self.early_stopping is not None and self.early_stopping.monitor.startswith("valid_") and valid is None:
             raise ConfigError(f"early_stopping monitors {self.early_stopping.monitor!r}: give fit(..., valid=...).")
         if isinstance(source, Arrays) and source.arrays[0].ndim == 2:
             check_batches(self.net, plan.rows, plan.batch_size, drop_last=plan.drop_last)
         feed = self._check(source, training=True)
         measured = None if valid_source is None else (self._check(valid_source, training=False), len(valid_source))
-        batches = Batches(plan.rows, plan.batch_size, self.seed, drop_last=plan.drop_last)
+        batches = Batches(plan.rows, plan.batch_size, self.seed, drop_last=plan.drop_last, order=order)
         loop = Loop(self, plan, feed, batches, measured, [*self.callbacks, *self._progress])
         self.plan, self.rows = plan, (source, valid_source)
         if epochs is not None:
@@ -218,7 +230,7 @@ class Trainer:
             self.plan.stopping = True
 
     def _planned(
-        self, source: Source, epochs: int | None, batch_size: int | None, *, drop_last: bool, valid: bool
+        self, source: Source, epochs: int | None, batch_size: int | None, *, drop_last: bool, ordered: bool, valid: bool
     ) -> Plan:
         left = self.plan if self.plan is not None and not self.plan.finished else None
         if epochs is None:
@@ -232,13 +244,16 @@ class Trainer:
             if valid != left.valid:
                 had = "had validation rows" if left.valid else "had no validation rows"
                 raise DataError(f"fit: the interrupted fit {had}. Give the same, or epochs= to start another fit.")
+            if ordered != left.ordered:
+                had = "an order of its own" if left.ordered else "no order of its own"
+                raise DataError(f"fit: the interrupted fit had {had}. Give the same, or epochs= to start another fit.")
             return left
         if not isinstance(epochs, int) or epochs < 1:
             raise ConfigError(f"fit: expected epochs of at least 1, got {epochs!r}.")
         size = 32 if batch_size is None else batch_size
         if not isinstance(size, int) or size < 1:
             raise ConfigError(f"fit: expected batch_size of at least 1, got {size!r}.")
-        return Plan(self.epoch, self.epoch + epochs, size, len(source), drop_last, valid)
+        return Plan(self.epoch, self.epoch + epochs, size, len(source), drop_last, valid, ordered=ordered)
 
     def _check(self, source: Source, *, training: bool) -> Feed:
         """Run two rows through the net and look at all targets, so that errors come first; then take the data."""
