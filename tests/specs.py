@@ -65,6 +65,31 @@ def _torch_parallel(torch: Any, *branches: Any, combine: Callable[[list[Any]], A
     return Parallel(branches)
 
 
+# Where rounding jumps from one code to the next.
+_BETWEEN_CODES = (-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5)
+
+
+def _torch_columns(torch: Any, numbers: int, counts: Shape, widths: Shape) -> Any:
+    class Columns(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            for i, (count, width) in enumerate(zip(counts, widths, strict=True)):
+                if width:
+                    self.register_parameter(f"weight_{i}", torch.nn.Parameter(torch.zeros(count, width)))
+
+        def forward(self, x):
+            parts = [x[:, :numbers]]
+            for i, count in enumerate(counts):
+                code = x[:, numbers + i].round().long()
+                # The last vector, of zeros, is that of codes that are none.
+                code = torch.where((code >= 0) & (code < count), code, count)
+                table = getattr(self, f"weight_{i}") if widths[i] else torch.eye(count, dtype=x.dtype)
+                parts.append(torch.nn.functional.embedding(code, torch.cat([table, torch.zeros_like(table[:1])])))
+            return torch.cat(parts, dim=1)
+
+    return Columns()
+
+
 def _elementwise(
     name: str, make: Callable[[], nn.Layer], torch: Callable[[Any], Any], *, kinks: Shape = (), errors: Any = ()
 ) -> LayerSpec:
@@ -293,6 +318,45 @@ LAYERS = (
     ),
     LayerSpec(
         "Flatten, inner", lambda: nn.Flatten(-3, 2), (2, 3, 2, 2), (2, 6, 2), lambda torch: torch.nn.Flatten(-3, 2)
+    ),
+    LayerSpec(
+        "CategoryColumns",
+        lambda: nn.CategoryColumns(2, (3, 4)),
+        (6, 4),
+        (6, 9),
+        torch=lambda torch: _torch_columns(torch, 2, (3, 4), (0, 0)),
+        errors=(
+            (lambda: nn.CategoryColumns(-1, (2,)), ValueError, r"numbers as whole numbers of at least 0, got \(-1,\)"),
+            (lambda: nn.CategoryColumns(1, (2, 0)), ValueError, r"counts as whole numbers of at least 1, got \(2, 0\)"),
+            (lambda: nn.CategoryColumns(1, (2, 2.5)), ValueError, "counts as whole numbers"),
+            (lambda: nn.CategoryColumns(1, (2, 3), (4, -1)), ValueError, "widths as whole numbers of at least 0"),
+            (lambda: nn.CategoryColumns(1, (2, 3), (4,)), ValueError, "one width for each of 2 counts, got 1"),
+            (lambda: nn.CategoryColumns(0), ValueError, "at least one column"),
+            (
+                _call(lambda: nn.CategoryColumns(2, (3,)), 4, 2),
+                ValueError,
+                r"CategoryColumns 'net': expected last axis 3, got shape \(4, 2\)",
+            ),
+            (_call(lambda: nn.CategoryColumns(2, (3,)), 3), ValueError, r"expected \(batch, 3\), got shape \(3,\)"),
+            (lambda: nn.CategoryColumns(2, (3,))(np.ones((4, 3), dtype=int)), TypeError, "expected float32, got int64"),
+        ),
+        away_from=_BETWEEN_CODES,
+    ),
+    LayerSpec(
+        "CategoryColumns with vectors",
+        lambda: nn.CategoryColumns(0, (3, 2), (4, 1)),
+        (6, 2),
+        (6, 5),
+        torch=lambda torch: _torch_columns(torch, 0, (3, 2), (4, 1)),
+        away_from=_BETWEEN_CODES,
+    ),
+    LayerSpec(
+        "CategoryColumns of both",
+        lambda: nn.CategoryColumns(1, (2, 3, 4), (2, 0, 3)),
+        (6, 4),
+        (6, 9),
+        torch=lambda torch: _torch_columns(torch, 1, (2, 3, 4), (2, 0, 3)),
+        away_from=_BETWEEN_CODES,
     ),
     LayerSpec(
         "Sequential",

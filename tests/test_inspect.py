@@ -254,7 +254,7 @@ NAMES |= {
     "phi": lambda x: np.exp(-x * x / 2) / (2 * np.pi) ** 0.5,
     "abs": np.abs,
 }
-NAMES |= {"concatenate": np.concatenate}
+NAMES |= {"concatenate": np.concatenate, "round": np.round, "arange": np.arange}
 # What is given or drawn, and not computed.
 GIVEN = re.compile(r"^(the input|the target|parameter, .*|this branch's part of .*|1, or 0 with probability .*)$")
 
@@ -290,7 +290,7 @@ def test_every_public_layer_has_formulas():
     public = {
         name for name in nn.__all__ if isinstance(getattr(nn, name), type) and issubclass(getattr(nn, name), nn.Layer)
     }
-    assert public - {"Layer", "Sequential", "Residual", "Parallel"} <= formulas.LAYERS.keys()
+    assert public - {"Layer", "Sequential", "Residual", "Parallel"} <= formulas.LAYERS.keys() | formulas.SPELT.keys()
 
 
 P = np.random.default_rng(0).dirichlet(np.ones(3), size=4)

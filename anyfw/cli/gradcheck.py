@@ -36,6 +36,7 @@ LAYERS: Mapping[str, Callable[[], nn.Layer]] = {
     "LogSoftmax": nn.LogSoftmax,
     "Identity": nn.Identity,
     "Flatten": nn.Flatten,
+    "CategoryColumns": lambda: nn.CategoryColumns(_FEATURES - 2, (2, 3), (0, 2)),
     "Rescale": lambda: nn.Rescale([0.5] * _FEATURES, [1.0] * _FEATURES),
     "Dropout": lambda: nn.Dropout(0.4),
     "BatchNorm1d": lambda: nn.BatchNorm1d(_FEATURES),

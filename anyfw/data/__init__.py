@@ -8,10 +8,12 @@ from anyfw.data.labels import check_label_range, check_labels
 from anyfw.data.rescale import fit_rescale
 from anyfw.data.split import split
 from anyfw.data.synthetic import blobs, circles, moons, noisy_curve, spirals
+from anyfw.data.tables import Columns, read_table
 
 __all__ = [
     "Arrays",
     "Batches",
+    "Columns",
     "Dataset",
     "Source",
     "as_source",
@@ -24,6 +26,7 @@ __all__ = [
     "moons",
     "noisy_curve",
     "read_idx",
+    "read_table",
     "spirals",
     "split",
 ]

@@ -1,7 +1,7 @@
 """`Dataset`: training and test rows with what a network needs to know about them."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from anyfw.data.base import HostArray, host_array
 from anyfw.data.labels import check_label_range, check_labels
 from anyfw.data.rescale import fit_rescale
 from anyfw.data.split import split
+
+if TYPE_CHECKING:
+    from anyfw.data.tables.columns import Columns
 
 Pair = tuple[HostArray, HostArray]
 
@@ -37,6 +40,8 @@ class Dataset:
         shift: see `scale`.
         image_shape: the shape of one row of x before it was made flat, such as (28, 28); None for tables.
         notes: lines that the user must be told, such as that test rows were held out.
+        columns: what was learnt about a table's columns, of which x is made; None for other data.
+        valid: rows for validation, where they were set apart as the data were read.
     """
 
     name: str
@@ -47,6 +52,8 @@ class Dataset:
     shift: float | NDArray[np.float64]
     image_shape: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
+    columns: "Columns | None" = None
+    valid: Pair | None = None
 
     @classmethod
     def from_arrays(

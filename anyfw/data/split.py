@@ -40,21 +40,33 @@ def split(
     >>> len(train[0]), sorted(valid[1].tolist())
     (8, [0, 1])
     """
+    arrays = Arrays(x, y, sample_weight).arrays
+    chosen = held_out(len(arrays[0]), arrays[1] if stratify else None, fraction=fraction, seed=seed)
+    return tuple(a[~chosen] for a in arrays), tuple(a[chosen] for a in arrays)
+
+
+def held_out(rows: int, labels: HostArray | None, *, fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Which rows `split` sets aside, by class where there are labels.
+
+    Shapes:
+        labels: (rows,), integers; returns (rows,).
+
+    Raises:
+        ConfigError, DataError: as `split`.
+    """
     if not 0 < fraction < 1:
         raise ConfigError(f"split: expected a fraction between 0 and 1, got {fraction!r}.")
-    arrays = Arrays(x, y, sample_weight).arrays
-    rows = len(arrays[0])
     # 0.07 * 100 is 7.000000000000001: less a little, so that rounding error does not cost a row.
     wanted = max(1, math.ceil(rows * fraction - 1e-9))
     order = permutation(rows, seed, "split")
-    held_out = np.zeros(rows, dtype=np.bool_)
-    held_out[_chosen_by_class(arrays[1], order, wanted) if stratify else order[:wanted]] = True
-    if held_out.all() or not held_out.any():
+    chosen = np.zeros(rows, dtype=np.bool_)
+    chosen[order[:wanted] if labels is None else _chosen_by_class(labels, order, wanted)] = True
+    if chosen.all() or not chosen.any():
         raise DataError(
             f"split: expected rows enough for one on each side, got {rows} rows and fraction={fraction}. "
             "Use more rows, another fraction, or no validation rows."
         )
-    return tuple(a[~held_out] for a in arrays), tuple(a[held_out] for a in arrays)
+    return chosen
 
 
 def _chosen_by_class(y: HostArray, order: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:

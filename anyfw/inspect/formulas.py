@@ -4,7 +4,7 @@ In the templates {x} and {y} are a layer's input and output, {dy} and {dx} the g
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +89,24 @@ LAYERS: dict[str, Formula] = {
 }
 
 
+def _category_columns(layer: Any) -> Formula:
+    start, numbers = layer.numbers, layer.numbers
+    parts, grads = [f"{{x}}[:, :{numbers}]"], {}
+    for i, (count, width) in enumerate(zip(layer.counts, layer.widths, strict=True)):
+        one_hot = f"(round({{x}}[:, {numbers + i}:{numbers + i + 1}]) == arange({count}))"
+        parts.append(f"{one_hot} @ {{weight_{i}}}" if width else f"{one_hot} * 1.0")
+        stop = start + (width or count)
+        if width:
+            grads[f"weight_{i}"] = f"{one_hot}.T @ {{dy}}[:, {start}:{stop}]"
+        start = stop
+    dx = f"concatenate([{{dy}}[:, :{numbers}], 0 * {{x}}[:, {numbers}:]], -1)"
+    return Formula(f"concatenate([{', '.join(parts)}], -1)", dx, grads)
+
+
+# Those whose templates depend on more of the layer than its numbers.
+SPELT: dict[str, Callable[[Any], Formula]] = {"CategoryColumns": _category_columns}
+
+
 def of_layer(layer: Any) -> Formula:
     """The layer's formulas; of a class that is not ours, what its docstrings say."""
     kind = type(layer)
@@ -100,6 +118,8 @@ def of_layer(layer: Any) -> Formula:
         name = "Softplus linear"
     if kind.__module__.startswith("anyfw.nn.") and name in LAYERS:
         return LAYERS[name]
+    if kind.__module__.startswith("anyfw.nn.") and name in SPELT:
+        return SPELT[name](layer)
     return Formula(_said(kind.__doc__, kind.__name__), _said(kind.backward.__doc__, f"{kind.__name__}.backward"))
 
 

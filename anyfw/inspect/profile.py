@@ -201,6 +201,10 @@ def _flops(layer: Layer, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int | 
         return product + summed, 2 * product + summed
     if isinstance(layer, nn.Residual | nn.Parallel):
         return prod(y), prod(x)
+    if isinstance(layer, nn.CategoryColumns):
+        one_hots = x[0] * sum(layer.counts)
+        products = 2 * x[0] * sum(map(prod, zip(layer.counts, layer.widths, strict=True)))
+        return one_hots + products, products
     if isinstance(layer, nn.Sequential | nn.Identity | nn.Flatten):
         return 0, 0
     each = _EACH.get(type(layer))

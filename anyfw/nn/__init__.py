@@ -7,6 +7,7 @@ from anyfw.core import config as _config
 from anyfw.core.layer import Layer
 from anyfw.core.parameter import Buffer, Parameter
 from anyfw.nn.activation import ELU, GELU, SELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
+from anyfw.nn.columns import CategoryColumns
 from anyfw.nn.containers import Parallel, Residual, Sequential
 from anyfw.nn.dropout import Dropout
 from anyfw.nn.linear import Linear
@@ -19,6 +20,7 @@ __all__ = [
     "SELU",
     "BatchNorm1d",
     "Buffer",
+    "CategoryColumns",
     "Dropout",
     "Flatten",
     "Identity",
