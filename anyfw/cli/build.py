@@ -68,16 +68,18 @@ def perceptron(
     features: int,
     outputs: int,
     *,
+    first: nn.CategoryColumns | None = None,
     scale: Factor = None,
     shift: Factor = 0.0,
     target_scale: Factor = None,
     target_shift: Factor = 0.0,
 ) -> nn.Sequential:
-    """Rescale, then Linear, activation, norm and dropout for each hidden width, then Linear.
+    """The first layer, then Linear, activation, norm and dropout for each hidden width, then Linear.
 
     Args:
         shape: the hidden part.
         features, outputs: widths of x and y.
+        first: of a table's columns; without it a Rescale is the first layer.
         scale, shift: of the inputs, as `Dataset` has them; scale None leaves that layer out.
         target_scale, target_shift: of a regression's outputs, so that they come out in their own units.
 
@@ -87,7 +89,9 @@ def perceptron(
     """
     activation, norm = known("activation", shape.activation, ACTIVATIONS), known("norm", shape.norm, NORMS)
     layers: list[Layer] = [] if scale is None else [nn.Rescale(scale, shift)]
-    width = features
+    if first is not None:
+        layers.append(first)
+    width = features if first is None else first.out_features
     for hidden in shape.hidden:
         if hidden < 1:
             raise ConfigError(f"--hidden: expected widths of at least 1, got {hidden}.")

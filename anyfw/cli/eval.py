@@ -18,10 +18,11 @@ class Options:
     examples:
       anyfw eval runs/mnist
       anyfw eval model.safetensors other.npz
+      anyfw eval runs/houses sold-since.csv
 
     Args:
         model: the folder of a run, a checkpoint, or a model file.
-        data: a known name, an .npz, or a folder of idx files.
+        data: a known name, a table with the target, an .npz, or a folder of idx files.
     """
 
     model: Positional[Annotated[str, arg(metavar="RUN_OR_MODEL")]]
@@ -38,7 +39,7 @@ def run(options: Options) -> Result:
     name = options.data or opened.data
     if name is None:
         raise ConfigError(f"{options.model} does not tell what it was trained on: name the data set as well.")
-    dataset = load_data(name)
+    dataset = load_data(name, opened)
     started = time.perf_counter()
     found = measure(opened, dataset)
     seconds = time.perf_counter() - started

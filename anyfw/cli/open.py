@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anyfw import losses, nn
+from anyfw.cli import tables
 from anyfw.cli.console import note
 from anyfw.core.arrays import dtype_name
 from anyfw.core.backend import Backend, choose
@@ -15,6 +16,7 @@ from anyfw.core.files import read_json
 from anyfw.core.layer import Layer
 from anyfw.data import Dataset
 from anyfw.data import load as load_dataset
+from anyfw.data.tables.frames import is_table
 from anyfw.losses import CrossEntropyLoss, Loss, MSELoss, StandardizedMSELoss
 from anyfw.nn.files import load
 from anyfw.optim import SGD
@@ -41,7 +43,7 @@ class Opened:
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What `anyfw train` noted in the model: class_names, task, data, image_shape, x_dtype."""
+        """What `anyfw train` noted in the model: class_names, task, data, image_shape, x_dtype, of tables columns."""
         return self.net.metadata
 
     @property
@@ -87,19 +89,26 @@ def open_net(path: str, backend_name: str | None) -> Opened:
     return Opened(_placed(load(place), backend), place, {}, None)
 
 
-def load_data(name: str) -> Dataset:
-    """As `data.load`; what the data set has to say is told in notes.
+def load_data(name: str, opened: Opened | None = None) -> Dataset:
+    """As `data.load`, or a table for the net that is opened; what the data set has to say is told in notes.
 
     Raises:
-        AnyfwError: as `data.load`.
+        AnyfwError: as `data.load` and `data.read_table`.
     """
-    dataset = load_dataset(name)
+    if opened is not None and is_table(name):
+        return tell(tables.read_for_net(opened.metadata, opened.model, name, opened.net.dtype))
+    return tell(load_dataset(name))
+
+
+def tell(dataset: Dataset) -> Dataset:
+    """Say in notes what a data set has to say, and how large it is."""
     for line in dataset.notes:
         note(line)
     x = dataset.train[0]
     target = f"{dataset.outputs} classes" if dataset.class_names is not None else f"{dataset.outputs} targets"
     tests = 0 if dataset.test is None else len(dataset.test[0])
-    note(f"{dataset.name}: {len(x):,} training and {tests:,} test rows, {dataset.features} features, {target}")
+    training = f"{len(x):,} training and " if len(x) else ""
+    note(f"{dataset.name}: {training}{tests:,} test rows, {dataset.features} features, {target}")
     return dataset
 
 
@@ -150,7 +159,7 @@ def first_rows(opened: Opened, name: str | None, rows: int) -> tuple[Any, Any, s
     name = name or opened.data
     if name is None:
         raise ConfigError(f"{opened.model} does not tell what it was trained on: name the data set as well.")
-    dataset = load_data(name)
+    dataset = load_data(name, opened)
     if dataset.test is None:
         raise DataError(f"{dataset.name}: expected test rows, got none.")
     x, y = dataset.test

@@ -14,10 +14,13 @@ from tyro.conf import Positional, arg
 from anyfw import data
 from anyfw.cli.console import BackendName, Json, Result, note
 from anyfw.cli.open import Opened, check_dtype, open_net
+from anyfw.cli.predict_table import TableAnswers, answer
+from anyfw.cli.tables import columns_in
 from anyfw.core.atomic import write_atomic
 from anyfw.core.errors import ConfigError, DataError, MissingFileError, ShapeError, UnknownNameError
 from anyfw.data.catalog import KNOWN
 from anyfw.data.npz import read_npy, read_npz
+from anyfw.data.tables.frames import is_table
 
 _KINDS = ("label", "probability", "output")
 _SUFFIXES = (".csv", ".npy", ".npz")
@@ -31,20 +34,26 @@ class Options:
     INPUT is an .npy, an .npz with x (or x_test), an idx file, or what `anyfw train` takes as DATA,
     of which the test rows are used. Rows are in the units of the training data; scaling is part of the model.
 
+    Of a table (.csv, .tsv, .parquet) all rows are answered, for a network that was trained on one: columns in any
+    order, more of them than in training, missing values and new categories are fine.
+
     examples:
       anyfw predict runs/mnist images.npy
+      anyfw predict runs/houses new.csv --id address --out prices.csv
       anyfw predict runs/mnist t10k-images-idx3-ubyte.gz --kind probability --out answers.csv
 
     Args:
         model: the folder of a run, a checkpoint, or a model file.
         input: the rows.
         out: write a table (.csv), an array (.npy) or named arrays (.npz) instead of printing.
+        id: of a table: the column that tells its rows apart in the output.
         kind: label, probability (of each class), or output (of the last layer).
     """
 
     model: Positional[Annotated[str, arg(metavar="RUN_OR_MODEL")]]
     input: Positional[Annotated[str, arg(metavar="INPUT")]]
     out: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    id: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the number of the row)")] = None
     kind: Annotated[str | None, arg(metavar="KIND", help_behavior_hint="(default: label; output for a regression)")] = (
         None
     )
@@ -59,6 +68,10 @@ def run(options: Options) -> Result:
     if options.out is not None and Path(options.out).suffix.lower() not in _SUFFIXES:
         raise ConfigError(f"--out: expected a file name that ends in {', '.join(_SUFFIXES)}, got '{options.out}'.")
     opened = open_net(options.model, options.backend)
+    if is_table(options.input):
+        return _of_table(opened, options)
+    if options.id is not None:
+        raise ConfigError(f"--id: for tables (.csv, .tsv, .parquet) alone, and {options.input} is none.")
     x = _as_rows(opened, read_rows(options.input), options.input)
     check_dtype(opened, str(x.dtype), options.input)
     task = opened.metadata.get("task") or ("regression" if "MSELoss" in str(opened.config) else "classification")
@@ -74,6 +87,24 @@ def run(options: Options) -> Result:
     _write(Path(options.out), kind, columns, found, shown, opened.class_names)
     counts = f"\n{_counts(opened, found)}" if kind == "label" else ""
     return Result(f"{len(found):,} rows written to {options.out} ({kind}){counts}", {**summary, "out": options.out})
+
+
+def _of_table(opened: Opened, options: Options) -> Result:
+    columns = columns_in(opened.metadata)
+    if columns is None:
+        raise ConfigError(
+            f"{opened.model} was not trained on a table, and {options.input} is one. Give an .npy with its rows."
+        )
+    answers = TableAnswers(opened, columns, options.input, options.kind, options.id)
+    suffix = "" if options.out is None else Path(options.out).suffix.lower()
+    if options.out is None or suffix == ".csv":
+        return answer(answers, options.out)
+    if options.id is not None:
+        raise ConfigError(f"--id: an array has no place for it. Write a table: --out {Path(options.out).stem}.csv")
+    found = np.concatenate([array for _, array in answers.arrays()])
+    _write(Path(options.out), answers.kind, [], found, [], opened.class_names)
+    summary = {"rows": len(found), "kind": answers.kind, "backend": opened.net.backend.spec, "out": options.out}
+    return Result(f"{len(found):,} rows written to {options.out} ({answers.kind})", summary)
 
 
 def read_rows(name: str) -> Rows:

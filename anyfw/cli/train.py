@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from anyfw.cli import build
+from anyfw.cli import build, tables, task
 from anyfw.cli.console import BackendName, Json, Result, note, progress_kind
 from anyfw.cli.folder import Replacing, free_folder
 from anyfw.cli.open import (
@@ -20,14 +20,16 @@ from anyfw.cli.open import (
     measure,
     open_net,
     read_epochs,
+    tell,
 )
-from anyfw.cli.reporting import reported, split_rows
+from anyfw.cli.reporting import reported
 from anyfw.core.errors import ConfigError, FileFormatError, MissingFileError
 from anyfw.core.files import read_json
 from anyfw.core.layer import Layer
-from anyfw.data import Dataset
+from anyfw.data import Columns, Dataset
 from anyfw.data.catalog import KNOWN
-from anyfw.losses import CrossEntropyLoss, StandardizedMSELoss
+from anyfw.data.tables.frames import is_table
+from anyfw.data.tables.read import file_hash
 from anyfw.optim import Optimizer
 from anyfw.report import RunReport
 from anyfw.train import Trainer
@@ -40,22 +42,24 @@ _FEW_STEPS = 300
 
 
 @dataclass(frozen=True)
-class Options(build.Shape):
+class Options(build.Shape, tables.TableOptions):
     """Train a perceptron on DATA, keep it in a folder, and measure it on the test rows.
 
-    DATA is a known name (mnist, digits, moons, circles, spirals, blobs, curve), an .npz with
-    x_train y_train x_test y_test (or x y: 20 % of the rows are then held out for testing), or a
-    folder with MNIST's four idx files. Integer y make a classification, floating y a regression.
-    Sizes, class counts and scaling are read from the data.
+    DATA is a known name (mnist, digits, moons, circles, spirals, blobs, curve), a table with a
+    header (.csv, .tsv, .parquet) and --target, an .npz with x_train y_train x_test y_test (or x y:
+    20 % of the rows are then held out for testing, as of tables), or a folder with MNIST's four idx
+    files. Integer y make a classification, floating y a regression. Sizes, class counts and scaling
+    are read from the data.
 
     examples:
       anyfw train mnist
       anyfw train digits --hidden 64 64 --dropout 0.2 --valid 0.1
+      anyfw train houses.csv --target price --drop id
       anyfw train data.npz --epochs 50 --valid 0.1 --early-stopping 5 --out runs/mine
       anyfw train --resume runs/mine
 
     Args:
-        data: a known name, an .npz, or a folder of idx files.
+        data: a known name, a table, an .npz, or a folder of idx files.
         optimizer: sgd, adam, adamw, rmsprop, adagrad.
         lr: the highest learning rate of the schedule.
         schedule: constant, onecycle, cosine, step (a tenth after each third of the epochs), exponential (down to
@@ -126,9 +130,9 @@ def _start(options: Options, *, replace_run: bool) -> Result:
         raise ConfigError("--early-stopping needs rows to watch: add --valid 0.1.")
     _optimizer(options, build.perceptron(options, 1, 1))  # what they refuse, they refuse before the data are loaded
     backend = choose_backend(options.backend)
-    dataset = load_data(options.data)
+    dataset = _dataset(options)
     folder = free_folder(dataset.name) if options.out is None else Path(options.out)
-    net, loss, metric = _net_and_loss(options, dataset)
+    net, loss, metric = task.net_and_loss(options, dataset)
     trainer = Trainer(
         net,
         loss,
@@ -151,14 +155,26 @@ def _start(options: Options, *, replace_run: bool) -> Result:
         "image_shape": dataset.image_shape,
         "x_dtype": str(dataset.train[0].dtype),
     }
+    if dataset.columns is not None:
+        net.metadata |= {"columns": dataset.columns.to_config(), "data_sha256": file_hash(options.data)}
     arguments = {name: value for name, value in asdict(options).items() if name not in _FREE}
     trainer.note = {"data": options.data, "arguments": arguments}
     if replace_run:
         trainer.folder = Replacing(folder, options.keep)
     note(f"{describe_net(net)} ({options.activation}, {options.dtype}) in {folder}")
-    train, valid = _rows(options, dataset)
+    train, valid = task.rows(dataset, options.valid, options.seed)
     size = options.batch_size
     return _fit(trainer, folder, dataset, train, valid, serve=options.serve, epochs=options.epochs, batch_size=size)
+
+
+def _dataset(options: Options, columns: Columns | None = None) -> Dataset:
+    assert options.data is not None
+    if not is_table(options.data):
+        tables.refuse_options(options, options.data)
+        return load_data(options.data)
+    valid, seed, dtype = options.valid, options.seed, options.dtype
+    found = tables.read_for_training(options, options.data, columns=columns, valid=valid, seed=seed, dtype=dtype)
+    return tell(found)
 
 
 def _optimizer(options: Options, net: Layer) -> Optimizer:
@@ -191,10 +207,11 @@ def _resume(options: Options, folder: Path) -> Result:
         return _finished(stored, folder)
     choose_backend(options.backend)  # tells which
     assert stored.data is not None
-    dataset = load_data(stored.data)
+    tables.check_unchanged(trainer.net.metadata, stored.data)
+    dataset = _dataset(stored, tables.columns_in(trainer.net.metadata))
     note(f"{describe_net(trainer.net)} goes on after {trainer.step} steps, in epoch {trainer.epoch + 1}")
-    train, valid = _rows(stored, dataset)
-    return _fit(trainer, folder, dataset, train, valid, serve=options.serve)
+    train, valid = task.rows(dataset, stored.valid, stored.seed)
+    return _fit(trainer, folder, dataset, train, valid, serve=stored.serve)
 
 
 def _finished(stored: Options, folder: Path) -> Result:
@@ -202,7 +219,7 @@ def _finished(stored: Options, folder: Path) -> Result:
     assert stored.data is not None
     opened = open_net(str(folder), stored.backend)
     epochs, seconds = read_epochs(folder)
-    return _report(opened, load_data(stored.data), folder, epochs or 0, seconds)
+    return _report(opened, load_data(stored.data, opened), folder, epochs or 0, seconds)
 
 
 def _stored(options: Options, config: Any, folder: Path) -> Options:
@@ -274,26 +291,15 @@ def _report(
         f"  trained     {epochs} {plural}{best} in {seconds:.1f} s on {backend}",
         f"  model       {folder / MODEL}",
         *([f"  report      {folder / REPORT}"] if (folder / REPORT).is_file() else []),
-        f"  next        {_advice(opened.data or dataset.name, folder, epochs, steps)}",
+        f"  next        {_advice(dataset, opened.data or dataset.name, folder, epochs, steps)}",
     ]
     return Result("\n".join(lines), out)
 
 
-def _advice(name: str, folder: Path, epochs: int, steps: int | None) -> str:
+def _advice(dataset: Dataset, name: str, folder: Path, epochs: int, steps: int | None) -> str:
+    target = "" if dataset.columns is None else f" --target {shlex.quote(dataset.columns.target.name)}"
     if steps is not None and steps < _FEW_STEPS:
         few = "1 step is" if steps == 1 else f"{steps} steps are"
-        return f"{few} few: anyfw train {shlex.quote(name)} --epochs {10 * epochs}"
-    return f"anyfw predict {shlex.quote(str(folder))} {name if name in KNOWN else 'rows.npy'}"
-
-
-def _rows(options: Options, dataset: Dataset) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
-    return split_rows(dataset, options.valid, options.seed)
-
-
-def _net_and_loss(options: Options, dataset: Dataset) -> tuple[Any, Any, str]:
-    made: dict[str, Any] = {"scale": dataset.scale, "shift": dataset.shift}
-    if dataset.task == "classification":
-        return build.perceptron(options, dataset.features, dataset.outputs, **made), CrossEntropyLoss(), "accuracy"
-    scale, shift = build.target_rescale(dataset.train[1])
-    made |= {"target_scale": scale, "target_shift": shift}
-    return build.perceptron(options, dataset.features, dataset.outputs, **made), StandardizedMSELoss(scale), "rmse"
+        return f"{few} few: anyfw train {shlex.quote(name)}{target} --epochs {10 * epochs}"
+    rows = name if name in KNOWN else "rows.npy" if dataset.columns is None else f"rows{Path(name).suffix}"
+    return f"anyfw predict {shlex.quote(str(folder))} {rows}"

@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from anyfw.core.errors import DataError, FileFormatError, MissingFileError, UnknownNameError
+from anyfw.core.errors import ConfigError, DataError, FileFormatError, MissingFileError, UnknownNameError
 from anyfw.data import digits, idx, mnist, npz, synthetic
 from anyfw.data.base import HostArray
 from anyfw.data.dataset import Dataset
+from anyfw.data.tables.frames import is_table
 
 MADE_ROWS = 1250
 
@@ -22,6 +23,7 @@ def load(name_or_path: str | os.PathLike[str]) -> Dataset:
         UnknownNameError: neither a known name nor a path; the nearest known name is given.
         MissingFileError: no such file or folder, or files missing from the folder.
         FileFormatError: a file that is truncated, corrupt or of another kind.
+        ConfigError: a table, which `read_table` reads.
         DataError: rows that cannot be learnt from.
 
     >>> load("moons").train[0].shape
@@ -37,6 +39,11 @@ def load(name_or_path: str | os.PathLike[str]) -> Dataset:
         return idx.load(path)
     if path.suffix.lower() == ".npz":
         return npz.load(path)
+    if is_table(path):
+        raise ConfigError(
+            f"{path} is a table, of which the column to be predicted must be known: data.read_table(path, target), or "
+            f"anyfw train {path} --target NAME"
+        )
     if path.is_file():
         raise FileFormatError(f"{path}: expected an .npz file or a folder of idx files.")
     if isinstance(name_or_path, str) and path.name == text and not path.suffix:

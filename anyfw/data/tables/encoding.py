@@ -52,7 +52,7 @@ class Encoder:
             DataError: values that are no numbers, or beyond the dtype, where numbers were in training.
         """
         if rows is None:
-            rows = polars().Series("row", np.arange(self.rows + 1, self.rows + len(frame) + 1))
+            rows = polars().Series("row", np.arange(self.rows, self.rows + len(frame)))
         self.rows += len(frame)
         self._check_kinds(frame)
         values = [self._standardised(number, frame[number.name], rows) for number in self.columns.numbers]

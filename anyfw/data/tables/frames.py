@@ -88,7 +88,10 @@ class _Csv:
                     quote_char='"' if b'"' in block else None,
                 )
             except pl.exceptions.PolarsError as error:
-                raise FileFormatError(f"{self.name}: cannot be read as CSV: {_first_line(error)}") from error
+                raise FileFormatError(
+                    f"{self.name}: cannot be read as CSV: {_first_line(error)}. Is there a quote in a field that is "
+                    "not in quotes itself, and doubled?"
+                ) from error
             frame.columns = self.names
             yield frame
 

@@ -57,7 +57,7 @@ def input_kind(survey: Survey, wishes: Wishes, where: str) -> Kind:
     if _half(survey) and (survey.different > FEW or survey.share_different > 0.5):
         raise _mixed(survey, who)
     if survey.share_different > 0.5 and survey.different > _NAMES:
-        return Kind("left out", why=f"almost every value is different; if these are categories: --categories {name}")
+        return Kind("left out", why="almost all different", doubt=f"if these are categories: --categories {name}")
     return Kind("category")
 
 
@@ -107,11 +107,15 @@ def _number(survey: Survey, wishes: Wishes, who: str, written: Written) -> Kind:
         return Kind("number", written)
     whole = survey.whole == survey.values
     if whole and survey.running and survey.values > 2 and survey.name not in wishes.numbers:
-        return Kind("left out", why=f"counts the rows; if it is a quantity: --numbers {survey.name}")
+        return Kind("left out", why="counts the rows", doubt=f"if it is a quantity: --numbers {survey.name}")
     _check_numbers(survey, who)
-    all_different = whole and survey.share_different == 1.0 and survey.values > 100
-    doubt = f"every value is different; if it is an identifier: --drop {survey.name}" if all_different else ""
-    return Kind("number", written, doubt=doubt)
+    if survey.zeros:
+        return Kind(
+            "number", written, doubt=f"written with leading zeros; if these are codes: --categories {survey.name}"
+        )
+    if whole and survey.share_different == 1.0 and survey.values > 100:
+        return Kind("number", written, doubt=f"every value is different; if it is an identifier: --drop {survey.name}")
+    return Kind("number", written)
 
 
 def _check_numbers(survey: Survey, who: str) -> None:

@@ -70,8 +70,8 @@ def fit(frames: Frames, surveyed: "Surveyed", training: Mask | None = None) -> C
 
 
 def labelled(frames: Frames, target: str, missing: tuple[str, ...]) -> Iterator[tuple[Frame, Series]]:
-    """Each frame's rows that have a target, with their numbers in the table, from 1."""
-    pl, start = polars(), 1
+    """Each frame's rows that have a target, with their numbers in the table, from 0."""
+    pl, start = polars(), 0
     for frame in frames:
         rows = pl.Series("row", np.arange(start, start + len(frame)))
         start += len(frame)
@@ -103,14 +103,14 @@ class Surveyed:
         rows = 0
         for frame in frames:
             rows += len(frame)
-            self._add(frame, rows - len(frame) + 1, missing)
+            self._add(frame, rows - len(frame), missing)
         if rows == 0:
             raise DataError(f"{frames.name}: expected rows below the header, got none.")
         self.rows = self.answers.values
         self.target = target_kind(self.answers, wishes, frames.name)
         self.kinds = {name: input_kind(one, wishes, frames.name) for name, one in self.inputs.items()}
         if all(kind.kind == "left out" for kind in self.kinds.values()):
-            why = "; ".join(f"'{name}' ({kind.why.partition(';')[0]})" for name, kind in list(self.kinds.items())[:5])
+            why = "; ".join(f"'{name}' ({kind.why})" for name, kind in list(self.kinds.items())[:5])
             raise DataError(f"{frames.name}: expected columns to learn from, and all are left out: {why}.")
 
     def labels(self) -> Labels | None:

@@ -30,6 +30,7 @@ class Survey:
         points, commas, booleans, dates: how many values are numbers with a decimal point, with a comma, true or false,
             dates or times.
         whole: how many numbers are whole.
+        zeros: how many of them are written with leading zeros.
         running: whether each number is the one before it plus 1.
         infinite: (row, text) of the first infinite number.
         huge: the first whole number that float64 cannot tell from its neighbours.
@@ -50,6 +51,7 @@ class Survey:
     booleans: int = 0
     dates: int = 0
     whole: int = 0
+    zeros: int = 0
     running: bool = True
     infinite: tuple[int, str] | None = None
     huge: str | None = None
@@ -86,6 +88,7 @@ class Survey:
         if self.text and len(number) - number.null_count() < values:
             self._add_texts(column, text, number, rows)
         elif self.text:
+            self.zeros += int(text.str.contains(r"^0\d+$").sum())
             # Points alone are commas, too, where there is none.
             self.commas += values - int(text.str.contains(".", literal=True).sum())
         self._add_counts(text)
