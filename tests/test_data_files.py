@@ -329,7 +329,7 @@ def test_what_is_not_there(name, error, message):
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     with pytest.raises(FileFormatError, match=r"expected an .npz file or a folder of idx files"):
-        load(write(tmp_path / "table.csv", b"1,2\n"))
+        load(write(tmp_path / "table.txt", b"1,2\n"))
 
 
 # --- digits

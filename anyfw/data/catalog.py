@@ -39,7 +39,7 @@ def load(name_or_path: str | os.PathLike[str]) -> Dataset:
         return idx.load(path)
     if path.suffix.lower() == ".npz":
         return npz.load(path)
-    if is_table(path):
+    if is_table(path) and path.is_file():
         raise ConfigError(
             f"{path} is a table, of which the column to be predicted must be known: data.read_table(path, target), or "
             f"anyfw train {path} --target NAME"

@@ -50,8 +50,8 @@ class CsvText:
         self.names = [name.strip() for name in next(csv.reader([text], delimiter=self.separator), [])]
         self._check_names()
 
-    def blocks(self) -> Iterator[bytes]:
-        """Whole rows without the header, as many as fit into a block; line ends are plain newlines.
+    def blocks(self) -> Iterator[tuple[bytes, int]]:
+        """Whole rows without the header, as many as fit into a block, and how many; line ends are plain newlines.
 
         Raises:
             FileFormatError: a row that has too few or too many fields, is too long, or is no UTF-8.
@@ -72,17 +72,17 @@ class CsvText:
                     raise self._unclosed(line)
                 yield from self._checked(rest + b"\n", line, header=header)
 
-    def _checked(self, block: bytes, line: int, *, header: bool) -> Iterator[bytes]:
+    def _checked(self, block: bytes, line: int, *, header: bool) -> Iterator[tuple[bytes, int]]:
         self._check_text(block, line)
         block = block.replace(b"\r\n", b"\n")
         if header:
             start = _ends(block)[0] + 1
             block, line = block[start:], line + block[:start].count(b"\n")
-        block = self._without_blanks(block, line)
-        if block:
-            yield block
+        block, rows = self._without_blanks(block, line)
+        if rows:
+            yield block, rows
 
-    def _without_blanks(self, block: bytes, line: int) -> bytes:
+    def _without_blanks(self, block: bytes, line: int) -> tuple[bytes, int]:
         ends = _ends(block)
         separators = _outside(block, self.separator)
         fields = np.diff(np.searchsorted(separators, ends), prepend=0) + 1
@@ -97,10 +97,10 @@ class CsvText:
                 f"(separated by a {SEPARATORS[self.separator]}). A field with a separator in it must be in quotes."
             )
         if not blank.any():
-            return block
+            return block, len(ends)
         kept = np.ones(len(block), dtype=np.bool_)
         kept[ends[blank]] = False
-        return np.frombuffer(block, dtype=np.uint8)[kept].tobytes()
+        return np.frombuffer(block, dtype=np.uint8)[kept].tobytes(), int(np.count_nonzero(~blank))
 
     def _first_row(self, file: BinaryIO) -> bytes:
         start = file.read(BLOCK)

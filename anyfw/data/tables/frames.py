@@ -76,24 +76,32 @@ class _Csv:
         self.names = self.text.names
 
     def __iter__(self) -> Iterator[Frame]:
-        pl = polars()
-        for block in self.text.blocks():
-            try:
-                # All as text: what a column holds is decided over all its rows.
-                frame = pl.read_csv(
-                    block,
-                    has_header=False,
-                    infer_schema=False,
-                    separator=self.text.separator,
-                    quote_char='"' if b'"' in block else None,
-                )
-            except pl.exceptions.PolarsError as error:
-                raise FileFormatError(
-                    f"{self.name}: cannot be read as CSV: {_first_line(error)}. Is there a quote in a field that is "
-                    "not in quotes itself, and doubled?"
-                ) from error
+        for block, rows in self.text.blocks():
+            frame = self._read(block)
+            if len(frame) != rows:
+                raise self._stray_quote(f"{rows} rows are {len(frame)}")
             frame.columns = self.names
             yield frame
+
+    def _read(self, block: bytes) -> Frame:
+        pl = polars()
+        try:
+            # All as text: what a column holds is decided over all its rows.
+            return pl.read_csv(
+                block,
+                has_header=False,
+                infer_schema=False,
+                separator=self.text.separator,
+                quote_char='"' if b'"' in block else None,
+            )
+        except pl.exceptions.PolarsError as error:
+            raise self._stray_quote(_first_line(error)) from error
+
+    def _stray_quote(self, why: str) -> FileFormatError:
+        return FileFormatError(
+            f"{self.name}: cannot be read as CSV ({why}). Is there a quote in a field that is not in quotes itself, "
+            "and doubled?"
+        )
 
 
 class _Parquet:
