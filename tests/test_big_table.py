@@ -20,8 +20,8 @@ ROOT = Path(__file__).parent.parent
 # 800 for a million rows, where 2,000 are promised.
 LIMIT = 400 + 400 * ROWS / 1e6
 
-# Runs a command with the encoded rows in a file, and tells the largest resident size in megabytes: of this program alone,
-# where `getrusage` would tell that of the process that started it, if it was larger.
+# Runs a command with the encoded rows in a file, and tells the largest resident size in megabytes. `getrusage` would
+# tell that of the process that started it, if it was larger.
 RUN = """
 import re, sys
 import anyfw.data.tables.read as read
@@ -88,8 +88,8 @@ def test_a_big_table_trains_and_predicts_in_bounded_memory(seed, tmp_path):
     error = float(np.sqrt(np.mean((said["prediction"].to_numpy() - prices) ** 2)))
     # To be seen with pytest -rP.
     sys.stdout.write(
-        f"{ROWS:,} rows: trained in {found['seconds']:.1f} s, RMSE {found['test_rmse']:.1f}, of all rows {error:.1f}, of "
-        f"their mean {prices.std():.1f}; peaks {peak} and {peak_predict} MB\n"
+        f"{ROWS:,} rows: trained in {found['seconds']:.1f} s, RMSE {found['test_rmse']:.1f}, of all rows {error:.1f}, "
+        f"of their mean {prices.std():.1f}; peaks {peak} and {peak_predict} MB\n"
     )
     assert predicted["rows"] == len(said) == ROWS
     assert said["row"].to_list() == list(range(ROWS))

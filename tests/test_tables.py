@@ -2,6 +2,7 @@
 
 import json
 import logging
+import random
 import re
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from anyfw.core.files import read_json, read_tensors
 from anyfw.data import Columns, read_table
 from anyfw.data.tables import Category, Number, Target, csv_text, frames
 from anyfw.data.tables.wishes import MISSING
+from tests.conftest import SEED
 
 pl = pytest.importorskip("polars")
 
@@ -310,6 +312,8 @@ BAD = {
     "binary junk": (bytes(range(256)) * 20, (), "this is no CSV file"),
     "a spreadsheet": (b"PK\x03\x04" + b"\0" * 99, (), "a zip archive, as .xlsx"),
     "a gzipped file": (b"\x1f\x8b\x08" + b"\0" * 99, (), "gzipped: unpack it first"),
+    "a header of quotes": ('a"\n,"b\n",t\n1,2,3\n', (), "t.csv"),
+    "numbers too far apart": (lines("a,t", "{half},{i}") + "1e300,3\n-1e300,4\n", (), "float64 can hold the variance"),
     "line ends of old Macs": (FEW.replace("\n", "\r"), (), "carriage returns alone"),
     "a column with two wishes": (FEW, ("--drop", "a", "--numbers", "a"), "Column 'a' is named twice"),
     "another task": (FEW, ("--task", "clasification"), "Did you mean 'classification'?"),
@@ -335,6 +339,24 @@ def test_a_bad_table_gets_one_clear_error(name, cli):
     assert words in err
     assert "Traceback" not in err
     assert not Path("runs").exists()
+
+
+def test_of_a_damaged_file_only_our_errors_are_heard():
+    raw, damage = Path(written("h.csv", 60)).read_bytes(), random.Random(SEED)
+    refused = []
+    for _ in range(200):
+        damaged = bytearray(raw)
+        for _ in range(damage.choice((1, 1, 3, 20))):
+            place = damage.randrange(len(damaged))
+            junk = bytes(damage.choice(b'",\n;\r0a\xff\0') for _ in range(damage.randrange(4)))
+            damaged[place : place + damage.randrange(30)] = junk
+        Path("damaged.csv").write_bytes(damaged)
+        try:
+            read_table("damaged.csv", "price")
+        except AnyfwError as error:
+            refused.append(str(error))
+    assert len(refused) > 100
+    assert all("damaged.csv" in message or message.startswith("Column '") for message in refused)
 
 
 def bad_parquet(kind: str) -> str:

@@ -47,7 +47,10 @@ class CsvText:
             first = self._first_row(file)
         self.separator = max(SEPARATORS, key=lambda one: _outside_quotes(first, one))
         text = first.decode("utf-8-sig").rstrip("\r\n")
-        self.names = [name.strip() for name in next(csv.reader([text], delimiter=self.separator), [])]
+        try:
+            self.names = [name.strip() for name in next(csv.reader([text], delimiter=self.separator), [])]
+        except csv.Error as error:
+            raise FileFormatError(f"{path}: the header cannot be read as CSV: {error}.") from error
         self._check_names()
 
     def blocks(self) -> Iterator[tuple[bytes, int]]:

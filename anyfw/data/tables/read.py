@@ -1,7 +1,6 @@
 """`read_table`: from a file or a frame to training and test rows, with what was learnt about their columns."""
 
 import hashlib
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +21,6 @@ from anyfw.data.tables.learning import Labels, fit, labelled, survey
 from anyfw.data.tables.rows import RowStore
 from anyfw.data.tables.shown import shown
 from anyfw.data.tables.wishes import MISSING, Wishes
-
-_log = logging.getLogger("anyfw")
 
 _BLOCK = 2**20
 # Bytes of encoded rows beyond which they are kept in a file.
@@ -103,7 +100,9 @@ def read_table(
     else:
         parts = divided.parts(*_counted(frames, columns))
     name = "table" if path is None else path.stem
-    x, y = _encoded(frames, columns, parts, dtype, IN_MEMORY if memory is None else memory)
+    x, y, odd = _encoded(frames, columns, parts, dtype, IN_MEMORY if memory is None else memory)
+    if not notes:  # of a table that was learnt from they tell all there is
+        notes = odd
     pairs = [(stored, y[parts == part]) for part, stored in enumerate(x)]
     if test < 1.0:
         rows = f"{len(x[_TEST]):,} of its {len(y):,} rows ({100 * test:g} %)"
@@ -168,8 +167,8 @@ def _counted(frames: Frames, columns: Columns) -> tuple[int, Labels | None]:
 
 def _encoded(
     frames: Frames, columns: Columns, parts: Parts, dtype: str, memory: int
-) -> tuple[list[HostArray], HostArray]:
-    # The inputs of each part, and the targets of all rows.
+) -> tuple[list[HostArray], HostArray, tuple[str, ...]]:
+    # The inputs of each part, the targets of all rows, and what was not as in training.
     stores, targets = [RowStore(columns.features, dtype) for _ in range(3)], []
     encoder, start = Encoder(columns, frames.names, frames.name, dtype), 0
     for frame, rows in labelled(frames, columns.target.name, columns.missing):
@@ -181,6 +180,4 @@ def _encoded(
         if sum(store.nbytes for store in stores) > memory:
             for store in stores:
                 store.spill()
-    for line in encoder.notes():
-        _log.info("%s", line)
-    return [store.array() for store in stores], np.concatenate(targets)
+    return [store.array() for store in stores], np.concatenate(targets), tuple(encoder.notes())

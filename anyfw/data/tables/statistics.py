@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from anyfw.core.errors import DataError
 from anyfw.data.tables.columns import Category, Number, Written
 from anyfw.data.tables.frames import Series, polars
@@ -35,8 +37,9 @@ class NumberStatistics:
         self.absent += len(column) - len(values)
         if not len(values):
             return
-        mean = float(values.mean())
-        squares = float(((values - mean) ** 2).sum())
+        with np.errstate(over="ignore", invalid="ignore"):  # `column` refuses what overflows
+            mean = float(values.mean())
+            squares = float(((values - mean) ** 2).sum())
         total = self.count + len(values)
         apart = mean - self.mean
         self.squares += squares + apart * apart * self.count * len(values) / total
