@@ -530,6 +530,20 @@ def test_encoding_is_what_it_says():
     assert y[2].tolist() == [0, -2, 0, 0, 0, 0, 1, 0, 0]
 
 
+def test_decoded_rows_are_what_was_put_in():
+    columns, rows = learnt(), houses().drop("price", "dear")
+    found = columns.decode(columns.encode(rows))
+    assert set(found) == set(columns.used)
+    assert found["town"] == rows["town"].to_list()
+    assert found["rooms"] == pytest.approx(rows["rooms"].to_list())
+    for name in ("area", "code"):
+        seen = [(one, other) for one, other in zip(found[name], rows[name], strict=True) if one != "other"]
+        assert [one is None for one, _ in seen] == [other is None for _, other in seen]
+        given = [(one, other) for one, other in seen if one is not None]
+        assert [one for one, _ in given] == [pytest.approx(other, abs=1e-4) for _, other in given]
+    assert any(value is None for value in found["area"])
+
+
 def test_the_order_of_columns_changes_no_bit():
     columns, frame = learnt(), houses()
     expected = columns.encode(frame)
@@ -613,6 +627,42 @@ def test_eval_measures_the_rows_held_out_or_all_of_another_table(cli):
     assert re.search(r"first layer|net\.0|0 CategoryColumns", cli("profile", "runs/h", "sold.csv", "--rows", 8)[0])
     assert cli("verify", "runs/h", "--backends", "numpy", "strict")[0]
     assert cli("gradcheck", "runs/h", "--rows", 4)[0]
+
+
+def test_the_report_shows_rows_in_the_words_of_the_table(cli):
+    def page() -> str:
+        return Path("runs/h/report.html").read_text(encoding="utf-8")
+
+    cli("train", written("h.csv"), "--target", "price", "--drop", "dear", "--valid", 0.1, *TINY)
+    assert "anyfw train h.csv --seed 0" in page()
+    assert "--target price --drop dear" in page()
+    head = r"<th[^>]*>row</th>.*<th[^>]*>area</th>.*<th[^>]*>town</th>"
+    assert re.search(head, page())
+    assert "New, York" in page()
+    first = re.search(r"[0-9a-f]{64}", page())[0]
+    # Made anew from the folder and the table, it finds the same rows, and that they are the same.
+    out, err = cli("report", "runs/h")
+    assert f"report      {Path('runs/h/report.html')}" in out
+    assert first in page()
+    assert "warning" not in err
+    assert re.search(head, page())
+    # On another table there are no training rows to be compared with.
+    houses(200, seed=1).write_csv("sold.csv")
+    cli("report", "runs/h", "sold.csv")
+    assert "200" in page()
+
+
+def test_a_table_model_is_exported_for_encoded_rows(cli):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    cli("train", written("h.csv"), "--target", "dear", "--drop", "price", "--categories", "code", *TINY)
+    cli("export", "runs/h", "h.onnx", "--output", "probability")
+    columns = Columns.from_config(read_tensors("runs/h/model.safetensors")[1]["metadata"]["columns"])
+    assert any(category.width for category in columns.categories)
+    session = runtime.InferenceSession("h.onnx")
+    (found,) = session.run(None, {session.get_inputs()[0].name: columns.encode(houses())})
+    cli("predict", "runs/h", "h.csv", "--kind", "probability", "--out", "p.npy")
+    np.testing.assert_allclose(found, np.load("p.npy"), atol=1e-5)
 
 
 def test_rows_without_a_target_are_left_out_and_told(cli):

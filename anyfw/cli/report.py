@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from anyfw.cli import tables, task
 from anyfw.cli.console import BackendName, Json, Result, note
-from anyfw.cli.open import choose_backend, load_data
-from anyfw.cli.reporting import command_line, split_rows
+from anyfw.cli.open import choose_backend, load_data, tell
+from anyfw.cli.reporting import command_line
 from anyfw.core.errors import AnyfwError, ConfigError
-from anyfw.data import Arrays
+from anyfw.data import Arrays, Dataset
+from anyfw.data.tables.frames import is_table
 from anyfw.report import fingerprint
 from anyfw.report import run_answers as answers
 from anyfw.report.findings import look
@@ -34,7 +36,7 @@ class Options:
 
     Args:
         run: the folder of a run.
-        data: a known name, an .npz, or a folder of idx files, to measure the net on.
+        data: a known name, an .npz, a folder of idx files or a table, to measure the net on.
         open: show the page in a browser.
     """
 
@@ -73,16 +75,17 @@ def run(options: Options) -> Result:
 
 def _measured(stored: StoredRun, facts: Facts, name: str, *, required: bool) -> Facts:
     try:
-        dataset = load_data(name)
+        dataset = _dataset(stored, facts, name)
     except AnyfwError as error:
         if required:
             raise
         note(f"warning: the net is not measured, since its data cannot be loaded: {error}")
         return facts
-    arguments: Any = facts.settings.get("arguments") or {}
-    train, _ = split_rows(dataset, arguments.get("valid", 0.0), arguments.get("seed", 0))
     net, loss, measured = stored.net, stored.loss, stored.metrics
     held = None if dataset.test is None else look("test", net, loss, measured, Arrays(*dataset.test))
+    if not len(dataset.train[0]):  # another table than the one that was trained on
+        return replace(facts, held=held)
+    train, _ = task.rows(dataset, *_split(facts))
     learnt = look("training", net, loss, (), Arrays(*train), most=LOOKED_AT)
     now = fingerprint(train)
     known = facts.data.sha256
@@ -99,3 +102,16 @@ def _measured(stored: StoredRun, facts: Facts, name: str, *, required: bool) -> 
         class_names=facts.class_names or dataset.class_names,
         image_shape=facts.image_shape or dataset.image_shape,
     )
+
+
+def _dataset(stored: StoredRun, facts: Facts, name: str) -> Dataset:
+    if not is_table(name):
+        return load_data(name)
+    net, (valid, seed) = stored.net, _split(facts)
+    return tell(tables.read_for_net(net.metadata, facts.folder, name, net.dtype, valid=valid, seed=seed))
+
+
+def _split(facts: Facts) -> tuple[float, int]:
+    # The share of the rows that were set aside for validation, and the seed that chose them.
+    arguments: Any = facts.settings.get("arguments") or {}
+    return arguments.get("valid", 0.0), arguments.get("seed", 0)

@@ -13,8 +13,6 @@ from anyfw.data import Dataset
 from anyfw.report import LivePage, RunReport
 from anyfw.train import Trainer
 
-Rows = tuple[Any, ...]
-
 
 @contextmanager
 def reported(trainer: Trainer, dataset: Dataset, serve: tuple[int, ...] | None) -> Iterator[None]:
@@ -56,10 +54,3 @@ def command_line(settings: Mapping[str, Any]) -> str | None:
         values = chosen if isinstance(chosen, tuple) else () if chosen is True else (chosen,)
         words += [f"--{option.replace('_', '-')}", *map(str, values)]
     return shlex.join(words)
-
-
-def split_rows(dataset: Dataset, share: float, seed: int) -> tuple[Rows, Rows | None]:
-    """(training, validation) rows of a run: that share of the training rows is set aside, by class."""
-    if share == 0.0:
-        return dataset.train, None
-    return data.split(*dataset.train, fraction=share, seed=seed, stratify=dataset.task == "classification")

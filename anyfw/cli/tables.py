@@ -88,8 +88,10 @@ def columns_in(metadata: Mapping[str, Any]) -> Columns | None:
     return Columns.from_config(metadata["columns"]) if "columns" in metadata else None
 
 
-def read_for_net(metadata: Mapping[str, Any], model: object, path: str, dtype: str) -> Dataset:
-    """The rows of a table for a net: of the table that it was trained on those held out, of another one all.
+def read_for_net(
+    metadata: Mapping[str, Any], model: object, path: str, dtype: str, *, valid: float = 0.0, seed: int = 0
+) -> Dataset:
+    """The rows of a table for a net: the table that it was trained on as then, of another one all as test rows.
 
     Raises:
         ConfigError: the net was not trained on a table.
@@ -99,7 +101,7 @@ def read_for_net(metadata: Mapping[str, Any], model: object, path: str, dtype: s
     if columns is None:
         raise ConfigError(f"{model} was not trained on a table, and {path} is one: name data of the same kind.")
     if metadata.get("data_sha256") == file_hash(path):
-        return data.read_table(path, columns=columns, dtype=dtype)
+        return data.read_table(path, columns=columns, valid=valid, seed=seed, dtype=dtype)
     return data.read_table(path, columns=columns, test=1.0, dtype=dtype)
 
 

@@ -1,11 +1,12 @@
 """The part of a run's page that tells what the net makes of rows that it did not learn from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from anyfw.data import Columns
 from anyfw.report import png, svg
 from anyfw.report.blocks import charts, gallery, matrix
 from anyfw.report.findings import Findings, Worst
@@ -96,11 +97,21 @@ def _worst(page: Page, facts: Facts, worst: Sequence[Worst]) -> None:
     if pictures:
         page.markup(gallery(pictures))
         return
-    width = min(_FEATURES, max((one.x.size for one in worst), default=0))
     known = any(one.probability is not None for one in worst)
+    columns = dict(islice(_columns(facts, worst).items(), _FEATURES))
     rows = []
-    for one in worst:
+    for i, one in enumerate(worst):
         middle = [one.probability, one.loss] if known else [one.loss]
-        rows.append([one.row, named(one.true), named(one.said), *middle, *one.x[:width].tolist()])
-    head = ("row", "true", "said", *(["probability"] if known else []), "loss", *(f"x{i}" for i in range(width)))
-    page.table(rows, head)
+        rows.append([one.row, named(one.true), named(one.said), *middle, *(values[i] for values in columns.values())])
+    page.table(rows, ("row", "true", "said", *(["probability"] if known else []), "loss", *columns))
+
+
+def _columns(facts: Facts, worst: Sequence[Worst]) -> Mapping[str, Sequence[Any]]:
+    # What was put before the net, of a table in its own words.
+    if not worst:
+        return {}
+    x = np.stack([one.x for one in worst])
+    known = facts.net.metadata.get("columns")
+    if known is not None:
+        return Columns.from_config(known).decode(x)
+    return {f"x{i}": values for i, values in enumerate(x.T.tolist())}

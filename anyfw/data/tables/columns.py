@@ -163,6 +163,29 @@ class Columns:
 
         return encode_all(self, rows, dtype)
 
+    def decode(self, x: HostArray) -> dict[str, list[Any]]:
+        """Encoded rows as what they stand for, by column, for people to read; None where a value was missing.
+
+        Rounding shows in numbers, and a category without a code of its own is "other".
+
+        Shapes:
+            x: (rows, features).
+        """
+        found: dict[str, list[Any]] = {}
+        indicators, numbers = len(self.numbers), self.layout[0]
+        for i, number in enumerate(self.numbers):
+            values: list[Any] = [number.mean + number.deviation * float(value) for value in x[:, i]]
+            if number.indicator:
+                absent = x[:, indicators] > 0.5
+                values = [None if gone else value for value, gone in zip(values, absent, strict=True)]
+                indicators += 1
+            found[number.name] = values
+        for i, category in enumerate(self.categories):
+            names: dict[int, str | None] = dict(enumerate(category.values))
+            names |= {category.absent: None} if category.missing else {}
+            found[category.name] = [names.get(round(float(code)), "other") for code in x[:, numbers + i]]
+        return found
+
     def check_names(self, names: Iterable[str], where: str) -> None:
         """Refuse a table that lacks columns.
 

@@ -61,6 +61,19 @@ def _linear(graph: Graph, layer: nn.Linear, x: Value) -> Value:
     return y if bias is None else y + bias
 
 
+# Tables
+
+
+def _category_columns(graph: Graph, layer: nn.CategoryColumns, x: Value) -> Value:
+    parts = [graph.node("Slice", x, np.array([0]), np.array([layer.numbers]), np.array([1]))]
+    for i, (count, width) in enumerate(zip(layer.counts, layer.widths, strict=True)):
+        place = layer.numbers + i
+        code = graph.node("Round", graph.node("Slice", x, np.array([place]), np.array([place + 1]), np.array([1])))
+        one_hot = graph.cast(graph.node("Equal", code, graph.constant(np.arange(float(count)))), x.dtype)
+        parts.append(one_hot @ graph.stored(getattr(layer, f"weight_{i}")) if width else one_hot)
+    return graph.node("Concat", *(parts if layer.numbers else parts[1:]), axis=1)
+
+
 # Activations
 
 
@@ -188,6 +201,7 @@ def _rescale(graph: Graph, layer: nn.Rescale, x: Value) -> Value:
 
 LAYERS: Mapping[type[Layer], Writer] = {
     nn.BatchNorm1d: _batch_norm,
+    nn.CategoryColumns: _category_columns,
     nn.Dropout: _same,
     nn.ELU: _elu,
     nn.Flatten: _flatten,
