@@ -19,6 +19,11 @@ EXAMPLES: dict[str, tuple[list[str], str, str | None]] = {
     "capacity": ([], r"hidden .*gap\n(\S+ +\d+ +\d\.\d{3} +\d\.\d{3} +-?\d\.\d\d\n){5}", "capacity.png"),
     "custom_backend": ([], r"counting agrees\nloss (0\.\d{4})\d+, on NumPy \1(.|\n)*calls a step", None),
     "custom_layer": ([], r"every gradient is right(.|\n)*the same outputs, bit for bit", None),
+    "from_pytorch": (
+        [],
+        r"largest difference .*: \d\.\de-0[78]\nepoch 3 (.|\n)* as here\n.*\[0\.0, 7\.0, 0\.0\]",
+        None,
+    ),
     "lab": ([], r"Does the activation matter\?\n    .*(.|\n)*best of the grid: .*\nthe page: \d+ KB in one file", None),
     "lesson": ([], r"backward (-?\d\.\d{6}), by moving the weight \1(.|\n)*16 hidden units: .* accuracy 99\.", None),
     "manual_loop": (["2"], r"epoch  1  loss \d\.\d{4}\nepoch  2  loss \d\.\d{4}\ntest accuracy \d\d\.\d%", None),
@@ -26,8 +31,17 @@ EXAMPLES: dict[str, tuple[list[str], str, str | None]] = {
     "multiclass": ([], r"test accuracy \d+\.\d%; rows(.|\n)*(( +\d+){5}\n){5}", "multiclass.png"),
     "regression": ([], r"MSELoss: loss \S+ -> \S+, \S+ off the curve\nL1Loss: ", "regression.png"),
     "spirals": ([], r"one linear layer +test accuracy \d+\.\d%\ntwo hidden layers +test accuracy", "spirals.png"),
+    "tabular": (
+        [],
+        r"area +number +standardised, missing(.|\n)*those with an area: off by(.|\n)*town Paris.*-> ",
+        None,
+    ),
     "xor": ([], r"loss \d\.\d+ -> \d\.\d+, accuracy \d+%\n(\d xor \d = \d .*\n){4}", None),
 }
+
+
+# What an example cannot do without.
+NEEDS = {"from_pytorch": "torch", "lab": "matplotlib", "tabular": "polars"}
 
 
 def run(name: str, folder: Path, arguments: list[str], **changes: str) -> subprocess.CompletedProcess[str]:
@@ -57,8 +71,8 @@ def test_every_example_has_a_row():
 def test_example_runs(name: str, tmp_path: Path):
     if name == "mnist" and not mnist_is_here():
         pytest.skip("MNIST is neither in ANYFW_DATA_DIR nor in the cache")
-    if name == "lab" and not DRAWS:
-        pytest.skip("the lab needs Matplotlib")
+    if name in NEEDS and find_spec(NEEDS[name]) is None:
+        pytest.skip(f"it needs {NEEDS[name]}")
     arguments, expected, picture = EXAMPLES[name]
     result = run(name, tmp_path, arguments)
     assert result.returncode == 0, result.stderr
@@ -74,7 +88,9 @@ def test_example_runs(name: str, tmp_path: Path):
 def test_guides_are_notebooks_as_scripts():
     # Cells of text and of code in turn, as Jupyter (by Jupytext), VS Code and Spyder open them.
     guides = [path for path in (ROOT / "examples").glob("*.py") if "# %%" in path.read_text(encoding="utf-8")]
-    assert {"custom_backend", "custom_layer", "lab", "lesson"} <= {path.stem for path in guides}
+    assert {"custom_backend", "custom_layer", "from_pytorch", "lab", "lesson", "tabular"} == {
+        path.stem for path in guides
+    }
     for path in guides:
         first, *cells = re.split(r"^# %%(.*)\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
         assert first == "", path
