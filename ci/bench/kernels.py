@@ -68,6 +68,7 @@ CASES = [
     (linear.bias_grad_, "", (DY, np.empty_like(BIAS), False), {}),
     (linear.parameter_grads_, "tiny", (make(4, 2), make(4, 10), (make(2, 10), False), (make(2), False)), {}),
     (linear.linear, "", (make(512, 256), make(1024, 256), BIAS), {}),
+    (linear.linear, "narrow", (make(128, 128), make(10, 128), make(10)), {}),
     (linear.weight_grad_, "", (DY, make(512, 256), make(1024, 256), False), {}),
     (gather.gather, "", (make(4096, 1024), generator.permutation(4096)[:512]), {}),
     (dropout.dropout, "", (X, 0.5, 7, TICK, 0), {}),

@@ -29,6 +29,31 @@ class Rescale(torch.nn.Module):  # type: ignore[misc]
         return f"scale={self.scale}, shift={self.shift}"
 
 
+class CategoryColumns(torch.nn.Module):  # type: ignore[misc]
+    """`anyfw.nn.CategoryColumns`: numbers as they are, then each category as a one-hot row or as a learnt vector."""
+
+    def __init__(self, numbers: int, counts: Sequence[int] = (), widths: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.numbers, self.counts = numbers, tuple(counts)
+        self.widths = tuple(widths) or (0,) * len(self.counts)
+        for i, (count, width) in enumerate(zip(self.counts, self.widths, strict=True)):
+            if width:
+                self.register_parameter(f"weight_{i}", torch.nn.Parameter(torch.zeros(count, width)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Numbers, one-hot rows and vectors side by side."""
+        parts = [x[:, : self.numbers]]
+        for i, (count, width) in enumerate(zip(self.counts, self.widths, strict=True)):
+            codes = torch.arange(count, dtype=x.dtype, device=x.device)
+            one_hot = (torch.round(x[:, self.numbers + i, None]) == codes).to(x.dtype)
+            parts.append(one_hot @ getattr(self, f"weight_{i}") if width else one_hot)
+        return torch.cat(parts, dim=1)
+
+    def extra_repr(self) -> str:
+        """The columns."""
+        return f"numbers={self.numbers}, counts={self.counts}, widths={self.widths}"
+
+
 class Residual(torch.nn.Module):  # type: ignore[misc]
     """`anyfw.nn.Residual`: y = shortcut(x) + layer(x), x itself where there is no shortcut."""
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # What both sides call by one name, and the arguments that both keep as attributes; `bias` is kept as the parameter.
 _ARGUMENTS: dict[str, tuple[str, ...]] = {
     "BatchNorm1d": ("num_features", "eps", "momentum", "affine", "track_running_stats"),
+    "CategoryColumns": ("numbers", "counts", "widths"),
     "Dropout": ("p",),
     "ELU": ("alpha",),
     "Flatten": ("start_dim", "end_dim"),
@@ -38,7 +39,7 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
     "Softplus": ("beta", "threshold"),
     "Tanh": (),
 }
-_OURS = ("Parallel", "Rescale", "Residual")  # which PyTorch lacks, and `layers` has
+_OURS = ("CategoryColumns", "Parallel", "Rescale", "Residual")  # which PyTorch lacks, and `layers` has
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
