@@ -215,4 +215,6 @@ def _cause() -> str:
 
 
 def _is_inner(filename: str) -> bool:
-    return filename.startswith(_OURS) or any(f"{os.sep}{name}{os.sep}" in filename for name in _LIBRARIES)
+    # By where the libraries really are: a user's own folder may have the name of one.
+    homes = (getattr(sys.modules.get(name), "__file__", None) for name in _LIBRARIES)
+    return filename.startswith((*_OURS, *(f"{os.path.dirname(home)}{os.sep}" for home in homes if home)))
