@@ -36,7 +36,12 @@ def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None 
 
 
 def figure_png(figure: Figure, dpi: float = 144) -> bytes:
-    """The figure as the bytes of a PNG file; the same figure gives the same bytes."""
+    """The figure as the bytes of a PNG file; the same figure gives the same bytes.
+
+    Args:
+        figure: of Matplotlib.
+        dpi: dots per inch.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     buffer = io.BytesIO()

@@ -14,6 +14,12 @@ def confusion(
 ) -> Axis:
     """Counts of true classes (rows) by predicted ones (columns), coloured by their share of the row.
 
+    Args:
+        matrix: (classes, classes) counts, as of `metrics.ConfusionMatrix`.
+        class_names: one for each class; by default their numbers.
+        axis: where to draw; by default the one of a new figure, `axis.figure`.
+        title: above the drawing.
+
     Raises:
         ShapeError: a matrix that is not square, or another number of names.
     """
@@ -54,7 +60,9 @@ def calibration(
     Args:
         probabilities: (n, classes), of each class; or (n,) or (n, 1), of class 1 of two.
         labels: (n,), integers from 0.
+        axis: where to draw; by default the one of a new figure, `axis.figure`.
         bins: how many, at least 1.
+        title: above the drawing.
 
     Raises:
         ShapeError: shapes that do not fit, or no rows.

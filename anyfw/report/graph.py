@@ -28,6 +28,7 @@ def graph(net: Layer, axis: Axis | None = None, *, loss: str | None = "loss", ti
         net: any layer.
         axis: a new figure of a fitting size by default.
         loss: what the last box is called; None leaves it out.
+        title: above the drawing.
     """
     drawing = layout(net, loss)
     width = drawing.width

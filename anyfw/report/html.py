@@ -67,6 +67,9 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 class Page:
     """A page that grows by its methods, each of which returns it.
 
+    Args:
+        title: the heading, and what the browser's tab shows.
+
     >>> page = Page("Results").heading("Accuracy").table([["relu", 0.98217]], header=["activation", "test accuracy"])
     >>> "<td class=\\"number\\">0.9822</td>" in str(page)
     True

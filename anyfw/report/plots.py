@@ -55,6 +55,7 @@ def history(history: Mapping[str, Sequence[Any]], name: str = "loss", axis: Axis
     Args:
         history: what `Trainer.fit` returned, or `history.json`; None and NaN leave a gap.
         name: "loss", "accuracy", ...
+        axis: where to draw; by default the one of a new figure, `axis.figure`.
 
     Raises:
         UnknownNameError: the history has no such measure.
@@ -92,7 +93,10 @@ def decision_boundary(
     Args:
         predict: from points (n, 2) to labels (n,), or to scores or probabilities (n, classes).
         x, y: rows (n, 2) and their labels (n,), integers from 0.
+        axis: where to draw; by default the one of a new figure, `axis.figure`.
+        class_names: one for each class, for the legend; by default the labels.
         resolution: points along each side.
+        title: above the drawing.
 
     Raises:
         ShapeError: x is not (n, 2), or predictions of another length.
@@ -141,6 +145,9 @@ def regression_fit(
     Args:
         predict: from (n, 1) to (n,) or (n, 1).
         x, y: rows, (n,) or (n, 1) each.
+        axis: where to draw; by default the one of a new figure, `axis.figure`.
+        title: above the drawing.
+        points: of the curve.
 
     Raises:
         ShapeError: more than one feature or target.
@@ -160,12 +167,22 @@ def regression_fit(
 
 
 def weights(values: Mapping[str, Sequence[Any]], axis: Axis | None = None) -> Axis:
-    """The largest absolute weight of each layer by epoch: {path: one number per epoch}, in the net's order."""
+    """The largest absolute weight of each layer by epoch.
+
+    Args:
+        values: {path: one number per epoch}, in the net's order.
+        axis: where to draw; by default the one of a new figure, `axis.figure`.
+    """
     return by_layer(values, axis, title="Largest absolute weight", label="max |w|")
 
 
 def gradient_norms(values: Mapping[str, Sequence[Any]], axis: Axis | None = None) -> Axis:
-    """The norm of each layer's gradient by epoch, on a logarithmic axis: {path: one number per epoch}."""
+    """The norm of each layer's gradient by epoch, on a logarithmic axis.
+
+    Args:
+        values: {path: one number per epoch}, in the net's order.
+        axis: where to draw; by default the one of a new figure, `axis.figure`.
+    """
     return by_layer(values, axis, title="Gradient norm by layer", label="norm", logarithmic=True)
 
 
@@ -181,6 +198,9 @@ def by_layer(
 
     Args:
         values: {path: one number per epoch}, from the first layer to the last.
+        axis: where to draw; by default the one of a new figure, `axis.figure`.
+        title: above the drawing.
+        label: of the y axis.
         logarithmic: whether the y axis is; then what is not above 0 leaves a gap.
     """
     axis = axis_or_new(axis)

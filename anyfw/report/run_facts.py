@@ -87,6 +87,9 @@ def fingerprint(columns: Sequence[NDArray[Any]]) -> str:
 
     The same rows in another order, or in another dtype, have another one.
 
+    Args:
+        columns: x, y and, where there are some, sample weights.
+
     >>> fingerprint([np.arange(6.0).reshape(3, 2), np.array([0, 1, 1])])[:16]
     'bb029d2aeee67ab7'
     """

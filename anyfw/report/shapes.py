@@ -20,6 +20,7 @@ def losses(kind: str = "regression", axis: Axis | None = None) -> Axis:
 
     Args:
         kind: "regression", by the error y - t, or "classification", by the margin t y of two classes.
+        axis: where to draw; by default the one of a new figure, `axis.figure`.
 
     Raises:
         UnknownNameError: another kind.
@@ -48,7 +49,12 @@ def losses(kind: str = "regression", axis: Axis | None = None) -> Axis:
 
 
 def activation(layer: nn.Layer, axis: Axis | None = None) -> Axis:
-    """One activation and its derivative, by the layer's own forward and backward."""
+    """One activation and its derivative, by the layer's own forward and backward.
+
+    Args:
+        layer: elementwise; it is moved to NumPy.
+        axis: where to draw; by default the one of a new figure, `axis.figure`.
+    """
     axis = axis_or_new(axis, (3.4, 2.6))
     x = np.linspace(-4.0, 4.0, 401)
     layer.to("numpy", "float64")
@@ -66,7 +72,12 @@ def activation(layer: nn.Layer, axis: Axis | None = None) -> Axis:
 
 
 def activations(layers: Sequence[nn.Layer] | None = None, columns: int = 3) -> Figure:
-    """All elementwise activations and their derivatives, a figure of small ones."""
+    """Activations and their derivatives, a figure of small ones.
+
+    Args:
+        layers: elementwise ones; by default all that anyfw has.
+        columns: of the figure.
+    """
     layers = layers or (
         nn.ReLU(), nn.LeakyReLU(0.1), nn.ELU(), nn.SELU(), nn.GELU(), nn.SiLU(), nn.Softplus(), nn.Sigmoid(), nn.Tanh(),
     )  # fmt: skip

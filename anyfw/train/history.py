@@ -9,6 +9,9 @@ class History(Mapping[str, list[Any]]):
 
     "loss" and the metrics' names are means over the epoch's training batches, as the net learns; "valid_..." are
     measured after the epoch; "lr" is the learning rate of the epoch's last step; "seconds" its wall time.
+
+    Args:
+        columns: what another history held.
     """
 
     def __init__(self, columns: Mapping[str, list[Any]] | None = None) -> None:
