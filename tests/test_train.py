@@ -738,3 +738,22 @@ def test_a_checkpoint_that_is_cut_or_changed_is_not_proved(tmp_path):
     path.write_bytes(raw[:-40] + bytes([raw[-40] ^ 1]) + raw[-39:])
     with pytest.raises(FileFormatError, match="checksum"):
         prove(path)
+
+
+@pytest.mark.parametrize(
+    "order", [np.arange(ROWS) - 1, np.arange(ROWS) + 1, np.arange(ROWS - 1), np.zeros(ROWS), np.zeros((ROWS, 1), int)]
+)
+def test_an_order_of_other_than_row_numbers_is_refused(order):
+    x, y = rows()
+    with pytest.raises(DataError, match=rf"order: expected {ROWS} row numbers from 0 to {ROWS - 1} for epoch 0"):
+        trainer().fit((x, y), epochs=1, order=lambda _: order)
+
+
+def test_a_callback_that_averages_serves_one_trainer_after_another():
+    x, y = rows()
+    averaging = AverageWeights(decay=0.9)
+    first, second = trainer(callbacks=[averaging]), trainer(callbacks=[averaging])
+    alone = trainer(callbacks=[AverageWeights(decay=0.9)])
+    for coach in (first, second, alone):
+        coach.fit((x, y), epochs=2)
+    assert same_state(second.net.state_dict(), alone.net.state_dict())

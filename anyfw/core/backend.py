@@ -246,6 +246,7 @@ class Backend(ABC):
 def get_backend(spec: "str | Backend | None" = None) -> Backend:
     """The backend for a spec such as "numpy", "cupy:1", "torch" (= "torch:cpu"), "strict:device1" or "auto".
 
+    A `Backend` of your own is handed back, or the one of its class and spec that was in use before.
     Without a spec: `use_backend`, then ANYFW_BACKEND, then "auto" = cupy where a CUDA device really works, else numpy.
 
     Raises:

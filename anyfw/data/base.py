@@ -172,10 +172,12 @@ class Batches:
     The order of epoch e is `permutation(source_len, seed, "order", e)`, cut into pieces of `batch_size` rows;
     with `shuffle=False` it is 0 ... source_len-1. The last batch holds what remains; `drop_last` leaves it
     out if it is smaller than the others. A source smaller than one batch gives one batch of all its rows.
-    `order`, a function of e, gives another order than these.
+    `order`, a function of e, gives another order than these: row numbers, shape (source_len,), in which a row may come
+    again in the place of another one.
 
     Raises:
         ConfigError: a batch size or source length below 1, or a number that is not an integer.
+        DataError: in `epoch`, an order of something else than row numbers.
 
     >>> batches = Batches(source_len=5, batch_size=2, seed=0, shuffle=False)
     >>> [rows.tolist() for rows in batches.epoch(0)], len(batches), batches.locate(7)
@@ -208,13 +210,24 @@ class Batches:
         _check_integer("epoch", epoch, least=0)
         _check_integer("start", start, least=0)
         if self.order is not None:
-            order = self.order(int(epoch))
+            order = self._given(int(epoch))
         elif self.shuffle:
             order = permutation(self.source_len, self.seed, "order", int(epoch))
         else:
             order = np.arange(self.source_len, dtype=np.int64)
         size = self.batch_size
         return [order[batch * size : (batch + 1) * size] for batch in range(start, len(self))]
+
+    def _given(self, epoch: int) -> NDArray[np.int64]:
+        assert self.order is not None
+        order, rows = np.asarray(self.order(epoch)), self.source_len
+        # A row number out of range would be another row on some devices, without a word.
+        if order.shape != (rows,) or order.dtype.kind not in "iu" or order.min() < 0 or order.max() >= rows:
+            raise DataError(
+                f"order: expected {rows} row numbers from 0 to {rows - 1} for epoch {epoch}, got {order.dtype} of "
+                f"shape {order.shape}."
+            )
+        return order
 
     def locate(self, step: int) -> tuple[int, int]:
         """(epoch, batch within it) of a step; both and the step count from 0."""

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from anyfw.core.errors import ConfigError
+from anyfw.core.layer import Layer
 from anyfw.optim import EMA
 
 if TYPE_CHECKING:
@@ -104,12 +105,13 @@ class AverageWeights(Callback):
     def __init__(self, decay: float = 0.999) -> None:
         self.decay = decay
         self.average: EMA | None = None
+        self._net: Layer | None = None
         self._loaded: dict[str, Any] | None = None
 
     def on_fit_start(self, trainer: "Trainer") -> None:
-        """Start from the present weights, or from those of the checkpoint."""
-        if self.average is None:
-            self.average = EMA(trainer.net.parameters(), decay=self.decay)
+        """Start from the present weights, from those of the checkpoint, or from the average of an earlier fit."""
+        if self.average is None or self._net is not trainer.net:
+            self._net, self.average = trainer.net, EMA(trainer.net.parameters(), decay=self.decay)
         if self._loaded is not None:
             self.average.load_state_dict(self._loaded)
             self._loaded = None
