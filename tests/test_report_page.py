@@ -6,6 +6,8 @@ import io
 import json
 import re
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -22,6 +24,7 @@ from anyfw import Trainer, losses, nn, optim
 from anyfw import data as datasets
 from anyfw.cli import main
 from anyfw.core.errors import ConfigError, ShapeError
+from anyfw.data import Arrays
 from anyfw.report import LivePage, Page, RunReport, fingerprint, png, svg, write_report
 from anyfw.report import run_answers as answers
 from anyfw.report.blocks import matrix
@@ -380,6 +383,9 @@ def found(kind, score, rows=1000, loss=0.1, task="classification", baseline=0.1)
         (0.95, 0.94, {}, None, "No.", "a gap of 1.00 points, no more than chance"),
         (0.999, 0.85, {}, None, "Yes:", "a gap of 14.90 points"),
         (0.99, 0.96, {}, None, "A little:", "a gap of 3.00 points"),
+        (0.70, 0.95, {}, None, "No.", "−25.00 points: those apart are easier"),
+        (None, 0.90, {}, None, "Nobody can tell:", "no training rows were measured"),
+        (None, None, {"loss": [None], "valid_loss": [1.0]}, None, "Nobody can tell:", "no finite number"),
         (0.11, 0.10, {}, None, "No, the opposite", "always saying the most frequent class"),
         (0.95, 0.94, {"valid_loss": [0.5, 0.2, 0.4]}, None, "A little:", "lowest in epoch 2, 0.2, and has risen to"),
         (0.95, 0.94, {"valid_loss": [0.5, 0.2, 0.4]}, 2, "No.", "the weights of epoch 2 were kept"),
@@ -427,8 +433,44 @@ def test_how_good():
     assert (
         "75.00 % of the variance" in answers.how_good(found("test", 5.0, task="regression", baseline=10.0), {}).reason
     )
+    worse = answers.how_good(found("test", 12.0, task="regression", baseline=10.0), {})
+    assert worse.reason == "Always saying the mean would give 10: it does worse than that."
+    assert answers.how_good(found("test", 12.0, task="regression", baseline=0.0), {}).reason.endswith("give 0.")
     assert "validation rows" in answers.how_good(None, {"accuracy": [0.5], "valid_accuracy": [0.25]}).verdict
     assert answers.took([2.0, 2.0], 100, "numpy").reason == "on numpy, 50 training rows a second."
+
+
+def test_outputs_that_are_no_numbers_are_told_and_end_nothing(tmp_path):
+    x, y = datasets.noisy_curve(60, seed=0)
+    odd = np.concatenate([x[:9], [[3e38]]]).astype("float32")
+    net = nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 1, weight_init=9.0))
+    report = RunReport(test=(odd, np.zeros((10, 1))))
+    trainer = Trainer(
+        net, losses.MSELoss(), optim.SGD(net.parameters(), lr=0.0), callbacks=[report], out=tmp_path / "r"
+    )
+    trainer.fit((x.astype("float32"), y), epochs=1)
+    assert (tmp_path / "r" / "model.safetensors").is_file()
+    page = (tmp_path / "r" / "report.html").read_text("utf-8")
+    assert "1 row got an output that is no finite number" in page
+    assert "Predicted by true" in page
+
+
+def test_all_rows_right_is_no_certainty():
+    net = nn.Identity().to("numpy", "float32")
+    seen = look("test", net, losses.CrossEntropyLoss(), (), Arrays(9 * np.eye(4, dtype="float32"), np.arange(4)))
+    assert seen.score == 1.0
+    assert seen.error == pytest.approx((0.75 * 0.25 / 8) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("config.json", '"fit"'), ("config.json", '"arguments"'), ("history.json", '"loss"')]
+)
+def test_damaged_settings_are_told(tmp_path, monkeypatch, capsys, name, content):
+    monkeypatch.chdir(tmp_path)
+    ask(capsys, "train", "moons", "--epochs", 1)
+    path = Path("runs/moons", name)
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), json.loads(content): 3}), "utf-8")
+    assert f"{name}: not as a run writes it" in ask(capsys, "report", "runs/moons", code=2)[1]
 
 
 # Its parts
@@ -585,6 +627,33 @@ def test_train_writes_it_and_report_writes_it_anew(tmp_path, monkeypatch, capsys
     assert again["test_loss"] == result["test_loss"]
     out, _ = ask(capsys, "report", "runs/digits")
     assert "report      runs/digits/report.html" in out
+
+
+def test_rows_of_another_data_set_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    ask(capsys, "train", "moons", "--epochs", 1)
+    x, y = datasets.moons(50, seed=7)
+    np.savez("other.npz", x=x, y=y)
+    ask(capsys, "report", "runs/moons", "other.npz")
+    assert "Measured on other.npz, not on the rows" in Path("runs/moons/report.html").read_text("utf-8")
+
+
+def test_few_steps_are_told_with_the_whole_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    out, _ = ask(capsys, "train", "moons", "--epochs", 2, "--hidden", 8, "--lr", 0.01)
+    assert "steps are few: anyfw train moons --seed 0 --hidden 8 --lr 0.01 --epochs 20" in out
+
+
+def test_a_browser_that_leaves_is_no_error(capfd):
+    with LivePage() as live:
+        for _ in range(3):
+            asked = socket.create_connection(("127.0.0.1", live.port))
+            # A reset in the place of a farewell.
+            asked.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            asked.close()
+        assert get(live.url)[0] == 200
+        live._server.watched.clear()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_report_of_runs_of_the_library(tmp_path, monkeypatch, capsys):

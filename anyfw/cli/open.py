@@ -105,7 +105,8 @@ def tell(dataset: Dataset) -> Dataset:
     for line in dataset.notes:
         note(line)
     x = dataset.train[0]
-    target = f"{dataset.outputs} classes" if dataset.class_names is not None else f"{dataset.outputs} targets"
+    noun = "classes" if dataset.class_names is not None else "target" if dataset.outputs == 1 else "targets"
+    target = f"{dataset.outputs} {noun}"
     tests = 0 if dataset.test is None else len(dataset.test[0])
     training = f"{len(x):,} training and " if len(x) else ""
     note(f"{dataset.name}: {training}{tests:,} test rows, {dataset.features} features, {target}")

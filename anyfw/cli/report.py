@@ -82,6 +82,7 @@ def _measured(stored: StoredRun, facts: Facts, name: str, *, required: bool) -> 
         note(f"warning: the net is not measured, since its data cannot be loaded: {error}")
         return facts
     net, loss, measured = stored.net, stored.loss, stored.metrics
+    facts = facts if name == facts.data.name else replace(facts, measured_on=name)
     held = None if dataset.test is None else look("test", net, loss, measured, Arrays(*dataset.test))
     if not len(dataset.train[0]):  # another table than the one that was trained on
         return replace(facts, held=held)

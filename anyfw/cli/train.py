@@ -22,7 +22,7 @@ from anyfw.cli.open import (
     read_epochs,
     tell,
 )
-from anyfw.cli.reporting import reported
+from anyfw.cli.reporting import command_line, reported
 from anyfw.core.errors import ConfigError, FileFormatError, MissingFileError
 from anyfw.core.files import read_json
 from anyfw.core.layer import Layer
@@ -218,6 +218,7 @@ def _finished(stored: Options, folder: Path) -> Result:
     note(f"{folder}: this run is finished; nothing is left to train.")
     assert stored.data is not None
     opened = open_net(str(folder), stored.backend)
+    tables.check_unchanged(opened.metadata, stored.data)
     epochs, seconds = read_epochs(folder)
     return _report(opened, load_data(stored.data, opened), folder, epochs or 0, seconds)
 
@@ -264,7 +265,8 @@ def _fit(
         net.load_state_dict(trainer.best_state)
     opened = Opened(net, folder / MODEL, {}, trainer.epoch)
     best_epoch = trainer.best.best_epoch if valid else None
-    return _report(opened, dataset, folder, trainer.epoch, seconds, best_epoch=best_epoch, steps=trainer.step)
+    few = _few(trainer) if trainer.step < _FEW_STEPS else None
+    return _report(opened, dataset, folder, trainer.epoch, seconds, best_epoch=best_epoch, few=few)
 
 
 def _report(
@@ -275,7 +277,7 @@ def _report(
     seconds: float,
     *,
     best_epoch: int | None = None,
-    steps: int | None = None,
+    few: str | None = None,
 ) -> Result:
     found = measure(opened, dataset)
     backend = opened.net.backend.spec
@@ -291,15 +293,17 @@ def _report(
         f"  trained     {epochs} {plural}{best} in {seconds:.1f} s on {backend}",
         f"  model       {folder / MODEL}",
         *([f"  report      {folder / REPORT}"] if (folder / REPORT).is_file() else []),
-        f"  next        {_advice(dataset, opened.data or dataset.name, folder, epochs, steps)}",
+        f"  next        {few or _usage(dataset, opened.data or dataset.name, folder)}",
     ]
     return Result("\n".join(lines), out)
 
 
-def _advice(dataset: Dataset, name: str, folder: Path, epochs: int, steps: int | None) -> str:
-    target = "" if dataset.columns is None else f" --target {shlex.quote(dataset.columns.target.name)}"
-    if steps is not None and steps < _FEW_STEPS:
-        few = "1 step is" if steps == 1 else f"{steps} steps are"
-        return f"{few} few: anyfw train {shlex.quote(name)}{target} --epochs {10 * epochs}"
+def _few(trainer: Trainer) -> str:
+    arguments = {**trainer.note["arguments"], "epochs": 10 * trainer.epoch}
+    count = "1 step is" if trainer.step == 1 else f"{trainer.step} steps are"
+    return f"{count} few: {command_line({**trainer.note, 'arguments': arguments})}"
+
+
+def _usage(dataset: Dataset, name: str, folder: Path) -> str:
     rows = name if name in KNOWN else "rows.npy" if dataset.columns is None else f"rows{Path(name).suffix}"
     return f"anyfw predict {shlex.quote(str(folder))} {rows}"

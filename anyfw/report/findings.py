@@ -49,12 +49,19 @@ class Worst:
 
 @dataclass(frozen=True)
 class Residuals:
-    """Errors y - t of one output: points for a scatter plot, and counts between edges of all rows."""
+    """Errors y - t of one output: points for a scatter plot, and counts between edges of all rows.
+
+    Attributes:
+        true, said: of some rows.
+        edges, counts: of a histogram.
+        odd: rows with an output that is no finite number, which are left out of both.
+    """
 
     true: list[float]
     said: list[float]
     edges: list[float]
     counts: list[int]
+    odd: int = 0
 
 
 @dataclass(frozen=True)
@@ -125,18 +132,25 @@ def _classified(found: Findings, truth: Host, said: Host, outputs: Host) -> Find
         found,
         task="classification",
         score=accuracy,
-        error=float(np.sqrt(accuracy * (1 - accuracy) / found.rows)),
+        error=_share_error(accuracy, found.rows),
         baseline=float(confusion.sum(axis=1).max() / found.rows),
         confusion=confusion.tolist(),
     )
 
 
+def _share_error(share: float, rows: int) -> float:
+    # Agresti and Coull: with two more rows right and two more wrong, so that all rows right is no certainty.
+    middle = (share * rows + 2) / (rows + 4)
+    return float(np.sqrt(middle * (1 - middle) / (rows + 4)))
+
+
 def _regressed(found: Findings, truth: Host, outputs: Host) -> Findings:
     y, t = outputs.reshape(found.rows, -1).astype(np.float64), truth.reshape(found.rows, -1).astype(np.float64)
-    squares = (y - t) ** 2
-    rmse = np.sqrt(squares.mean(axis=0))
-    # By the square's own standard error: d sqrt(m) = dm / (2 sqrt(m)).
-    errors = squares.std(axis=0) / np.sqrt(found.rows) / np.maximum(2 * rmse, 1e-300)
+    with np.errstate(all="ignore"):  # what overflows is told as what it is
+        squares = (y - t) ** 2
+        rmse = np.sqrt(squares.mean(axis=0))
+        # By the square's own standard error: d sqrt(m) = dm / (2 sqrt(m)).
+        errors = squares.std(axis=0) / np.sqrt(found.rows) / np.maximum(2 * rmse, 1e-300)
     return replace(
         found,
         task="regression",
@@ -245,7 +259,8 @@ def _said(loss: Loss, y: Any) -> tuple[Host, Host]:
 
 
 def _worst(source: Source, indices: Host, found: _Gathered) -> Iterator[Worst]:
-    order = np.argsort(-found.losses, kind="stable")[:_WORST]
+    # A loss that is no number is worse than any.
+    order = np.argsort(-np.where(np.isnan(found.losses), np.inf, found.losses), kind="stable")[:_WORST]
     rows = source[indices[order]][0]
     for i, x in zip(order, rows, strict=True):
         true = found.truth[i].tolist()
@@ -255,6 +270,10 @@ def _worst(source: Source, indices: Host, found: _Gathered) -> Iterator[Worst]:
 
 
 def _residuals(true: Host, said: Host) -> Residuals:
+    finite = np.isfinite(said - true)
+    odd, true, said = int((~finite).sum()), true[finite], said[finite]
+    if not len(true):
+        return Residuals([], [], [], [], odd)
     shown = np.linspace(0, len(true) - 1, min(len(true), _POINTS)).astype(np.int64)
     counts, edges = np.histogram(said - true, bins=min(_BARS, max(8, int(len(true) ** 0.5))))
-    return Residuals(true[shown].tolist(), said[shown].tolist(), edges.tolist(), counts.tolist())
+    return Residuals(true[shown].tolist(), said[shown].tolist(), edges.tolist(), counts.tolist(), odd)

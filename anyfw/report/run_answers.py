@@ -40,10 +40,10 @@ def how_good(held: Findings | None, history: Columns) -> Answer:
         return Answer(f"A loss of {held.loss:.4g} on {rows}.")
     if held.task == "regression":
         explained = 1 - (held.score / held.baseline) ** 2 if held.baseline else math.nan
+        much = f"{_percent(explained)} of the variance is explained" if explained > 0 else "it does worse than that"
         return Answer(
             f"The root mean squared error is {held.score:.4g} on {rows}.",
-            f"Always saying the mean would give {held.baseline:.4g}: "
-            f"{_percent(explained)} of the variance is explained.",
+            f"Always saying the mean would give {held.baseline:.4g}{f': {much}' if held.baseline else ''}.",
             "good" if explained > 0.5 else "bad",
         )
     better = held.score > held.baseline + 2 * held.error
@@ -66,7 +66,8 @@ def overfitted(learnt: Findings | None, held: Findings | None, history: Columns,
     turned = _turned(history, kept)
     if learnt is None or held is None:
         if not _finite(history.get("valid_loss", ())):
-            return Answer("Nobody can tell:", "no validation or test rows were measured.")
+            lacking = "no validation or test rows were" if held is None else "no training rows were"
+            return Answer("Nobody can tell:", f"{lacking} measured.")
         gap = _history_gap(history)
     elif held.score is not None and learnt.score is not None and held.task == "classification":
         gap = _accuracy_gap(learnt, held)
@@ -120,6 +121,8 @@ def _accuracy_gap(learnt: Findings, held: Findings) -> Answer:
     if learnt.score <= learnt.baseline + 2 * learnt.error:
         much = f"always saying the most frequent class gives {_percent(learnt.baseline)} of the training rows."
         return Answer("No, the opposite: it has hardly learnt.", f"{told}; {much}", "bad")
+    if gap < -noise:
+        return Answer("No.", f"{told}: those apart are easier than those learnt from. Were they chosen alike?", "good")
     if gap <= noise:
         return Answer("No.", f"{told}, no more than chance makes of so many rows.", "good")
     if gap <= _LITTLE:
@@ -156,7 +159,10 @@ def _history_gap(history: Columns) -> Answer:
         clear = low - high > _CLEAR
         verdict = "Yes:" if clear else "A little:" if low - high > _LITTLE else "No:"
         return Answer(verdict, told, "bad" if clear else "good" if verdict == "No:" else "")
-    low, high = _finite(history.get("loss", ()))[-1], _finite(history["valid_loss"])[-1]
+    losses = _finite(history.get("loss", ()))
+    if not losses:
+        return Answer("Nobody can tell:", "the loss of the training rows is no finite number.")
+    low, high = losses[-1], _finite(history["valid_loss"])[-1]
     told = f"the loss is {low:.4g} on the training rows, as they are learnt, and {high:.4g} on the validation rows"
     return _ratio(low, high, 0.0, told)
 
@@ -189,7 +195,7 @@ def _turned(history: Columns, kept: int | None) -> tuple[str, bool] | None:
 
 
 def _by_history(history: Columns) -> Answer:
-    for prefix, rows in (("valid_", "the validation rows"), ("", "the training rows, as they are learnt")):
+    for prefix, rows in (("valid_", "the validation rows"), ("", "the training rows, as they are learnt,")):
         accuracy, loss = (_finite(history.get(f"{prefix}{name}", ())) for name in ("accuracy", "loss"))
         if accuracy:
             return Answer(f"{_percent(accuracy[-1])} of {rows} are right.", _epoch(accuracy))

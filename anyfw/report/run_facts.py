@@ -21,6 +21,11 @@ from anyfw.train.checkpoint import environment as place
 _BLOCK = 4096
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things: "1 epoch", "2,000 epochs"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Data:
     """The rows that were trained on.
@@ -49,6 +54,7 @@ class Facts:
         history: by epoch.
         norms: of the layers, by epoch.
         held, learnt: what was found on rows kept apart and on training rows.
+        measured_on: the data set of `held`, where it is another one than the run's.
         kept: the epoch whose weights are in the model, where validation rows decided.
         data: the rows.
         environment: versions and machine.
@@ -66,6 +72,7 @@ class Facts:
     norms: LayerNorms = field(default_factory=LayerNorms)
     held: Findings | None = None
     learnt: Findings | None = None
+    measured_on: str | None = None
     kept: int | None = None
     data: Data = field(default_factory=Data)
     environment: Mapping[str, str] = field(default_factory=dict)

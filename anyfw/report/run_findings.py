@@ -11,7 +11,7 @@ from anyfw.report import png, svg
 from anyfw.report.blocks import charts, gallery, matrix
 from anyfw.report.findings import Findings, Worst
 from anyfw.report.html import Page
-from anyfw.report.run_facts import Facts, drawable
+from anyfw.report.run_facts import Facts, counted, drawable
 
 _CLASSES = 25  # up to which there is a whole matrix
 _ROWS = 100  # of the table by class
@@ -26,6 +26,10 @@ def add_findings(page: Page, facts: Facts, held: Findings) -> None:
     if held.residuals:
         page.heading("Residuals")
         for i, one in enumerate(held.residuals):
+            if one.odd:
+                page.text(f"{counted(one.odd, 'row')} got an output that is no finite number, and cannot be drawn.")
+            if not one.counts:
+                continue
             which = f" of output {i}" if len(held.residuals) > 1 else ""
             page.markup(
                 charts(
@@ -42,7 +46,8 @@ def add_findings(page: Page, facts: Facts, held: Findings) -> None:
             "line, are errors that a net could learn to avoid."
         )
     page.heading(f"Worst {held.kind} rows").text(
-        f"Those with the highest losses of {held.rows:,}. They are often mislabelled, or of a kind with few rows."
+        f"Those with the highest losses of {held.rows:,}, by their number among the {held.kind} rows, from 0. They are "
+        "often mislabelled, or of a kind with few rows."
     )
     _worst(page, facts, held.worst)
     if held.metrics:

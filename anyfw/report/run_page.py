@@ -12,11 +12,13 @@ from anyfw.report.findings import Findings
 from anyfw.report.graph_layout import detail
 from anyfw.report.graph_svg import graph_svg
 from anyfw.report.html import Page
-from anyfw.report.run_facts import Facts, call, drawable
+from anyfw.report.run_facts import Facts, call, counted, drawable
 from anyfw.report.run_findings import add_findings
 
 _NO_CURVES = ("seconds", "lr")
 _PERCENT = ("accuracy", "precision", "recall", "f1", "top_k", "roc_auc", "zero_one")
+# Where a fit is, which the page says in words.
+_PROGRESS = ("batch", "stopping", "finished")
 _BOXES = 80  # of a graph that can be read
 
 
@@ -24,6 +26,8 @@ def make_page(facts: Facts) -> Page:
     """Lay out a run: in short, curves, mistakes, layers, settings, where and how it was made."""
     page = Page(facts.name)
     page.text(facts.status)
+    if facts.measured_on is not None:
+        page.text(f"Measured on {facts.measured_on}, not on the rows that were kept apart when it was trained.")
     _summary(page, facts)
     _curves(page, facts)
     if facts.held is not None:
@@ -92,8 +96,8 @@ def _what(facts: Facts) -> tuple[str, str]:
     many = f"{', '.join(kinds[:12])}{', ...' if len(kinds) > 12 else ''}"
     epochs = fit.get("last_epoch", len(facts.history.get("loss", ())))
     how = (
-        f"{_optimizer(settings.get('optimizer'))} on {_kind(settings.get('loss'))}; {epochs} epochs of batches of "
-        f"{fit.get('batch_size', '?')} rows; {settings.get('dtype')}; seed {settings.get('seed')}."
+        f"{_optimizer(settings.get('optimizer'))} on {_kind(settings.get('loss'))}; {counted(epochs, 'epoch')} of "
+        f"batches of {fit.get('batch_size', '?')} rows; {settings.get('dtype')}; seed {settings.get('seed')}."
     )
     return f"{many}: {count:,} parameters.", how
 
@@ -197,7 +201,7 @@ def _layers(page: Page, facts: Facts) -> None:
 def _settings(page: Page, facts: Facts) -> None:
     page.heading("Settings")
     own = {name: value for name, value in facts.settings.items() if name not in ("net", "fit", "arguments")}
-    own |= facts.settings.get("fit") or {}
+    own |= {name: value for name, value in (facts.settings.get("fit") or {}).items() if name not in _PROGRESS}
     page.table([[name.replace("_", " "), _setting(value)] for name, value in own.items()], ("setting", "value"))
     arguments = facts.settings.get("arguments")
     if isinstance(arguments, Mapping):
@@ -223,6 +227,9 @@ def _setting(value: Any) -> str:
     return "–" if value is None else call(value)
 
 
+_ENCODE = 'x = anyfw.data.Columns.from_config(net.metadata["columns"]).encode("rows.csv")\n'
+
+
 def _reproduce(page: Page, facts: Facts) -> None:
     page.heading("Run it again")
     if facts.command:
@@ -236,14 +243,15 @@ def _reproduce(page: Page, facts: Facts) -> None:
     if facts.folder is None:
         return
     quoted, place = shlex.quote(facts.folder), facts.folder
+    table = facts.net.metadata.get("columns") is not None
     if facts.command:
         page.text("Measure it, use it, go on where it stopped, make this page anew:").code(
-            f"anyfw eval {quoted}\nanyfw predict {quoted} rows.npy\n"
+            f"anyfw eval {quoted}\nanyfw predict {quoted} {'rows.csv' if table else 'rows.npy'}\n"
             f"anyfw train --resume {quoted}\nanyfw report {quoted}"
         )
     page.text("In Python, the trained net, and the trainer as its latest checkpoint left it:").code(
         f"import anyfw\n\nnet = anyfw.load({place + '/model.safetensors'!r})\n"
-        f"y = net(net.backend.asarray(x, net.dtype))\n\n"
+        f"{_ENCODE if table else ''}y = net(net.backend.asarray(x, net.dtype))\n\n"
         f"trainer = anyfw.Trainer.resume({place!r})\n"
         "trainer.fit(train, epochs=5)  # five further epochs; without epochs= it finishes an interrupted fit"
     )

@@ -42,6 +42,7 @@ def read_run(folder: str | PathLike[str], backend: str | Backend | None = None) 
     if not (place / CONFIG).is_file():
         raise MissingFileError(f"{folder}: no run: there is no {CONFIG} in this folder.")
     settings = _columns(place / CONFIG)
+    _check(place / CONFIG, all(isinstance(settings.get(key) or {}, dict) for key in ("fit", "arguments", "loss")))
     finished = (place / MODEL).is_file()
     if checkpoints(place):
         recorded = RunReport()
@@ -62,6 +63,7 @@ def read_run(folder: str | PathLike[str], backend: str | Backend | None = None) 
     if finished:
         net.load_state_dict(load(place / MODEL).state_dict())
     history = _columns(place / HISTORY) if (place / HISTORY).is_file() else {}
+    _check(place / HISTORY, all(isinstance(values, list) for values in history.values()))
     meta, data = net.metadata, settings.get("data")
     epochs = max((len(values) for values in history.values()), default=0)
     wanted = (settings.get("fit") or {}).get("last_epoch", epochs)
@@ -84,3 +86,8 @@ def _columns(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise FileFormatError(f"{path}: expected an object, got {type(found).__name__}. Is it damaged?")
     return found
+
+
+def _check(path: Path, sound: bool) -> None:
+    if not sound:
+        raise FileFormatError(f"{path}: not as a run writes it. Is it damaged?")

@@ -14,7 +14,7 @@ from anyfw.data import Arrays, Source, as_source
 from anyfw.report.findings import Findings, check, look
 from anyfw.report.html import Page
 from anyfw.report.norms import LayerNorms
-from anyfw.report.run_facts import Data, Facts, fingerprint, machine
+from anyfw.report.run_facts import Data, Facts, counted, fingerprint, machine
 from anyfw.report.run_page import make_page
 from anyfw.train import Callback, Trainer
 from anyfw.train.callbacks import Row
@@ -111,6 +111,8 @@ class RunReport(Callback):
                 self._held = look(kind, trainer.net, trainer.loss, trainer.metrics, apart)
             if apart is not None and train is not None:
                 self._learnt = look("training", trainer.net, trainer.loss, (), train, most=LOOKED_AT)
+        except Exception as error:  # what a run is for is its weights, and they are not yet written
+            _log.warning("The report lacks what the net makes of rows: %s: %s", type(error).__name__, error)
         finally:
             if present is not None:
                 trainer.net.load_state_dict(present)
@@ -263,9 +265,9 @@ def _unhashed(source: Source | None) -> str:
 
 
 def _status(trainer: Trainer, *, training: bool) -> str:
-    done, wanted, steps = trainer.epoch, trainer.last_epoch, f"{trainer.step:,} steps"
+    done, wanted, steps = trainer.epoch, trainer.last_epoch, counted(trainer.step, "step")
     if trainer.plan is None or trainer.plan.finished or done == wanted:
-        return f"Finished: {done} epochs, {steps}."
+        return f"Finished: {counted(done, 'epoch')}, {steps}."
     if trainer.plan.stopping:
         return f"Stopped early, after epoch {done} of {wanted} and {steps}."
     state = "In training" if training else "Stopped before its end"

@@ -1,5 +1,6 @@
 """The page of a running training, on this machine only: a server of the standard library in a thread of its own."""
 
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
@@ -81,6 +82,11 @@ class _Server(ThreadingHTTPServer):
         # Whether anybody looks, and whether the latest page was handed out since it was asked for.
         self.watched, self.last = threading.Event(), threading.Event()
         super().__init__(*arguments)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that went away is no error; stderr is the training's."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
     def server_bind(self) -> None:
         """Bind without asking a name server for this machine's name, as the base class does."""
