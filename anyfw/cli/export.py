@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from anyfw.cli import tables
 from anyfw.cli.console import Json, Result, note
 from anyfw.cli.open import Opened, open_net
 from anyfw.core.errors import ConfigError
+from anyfw.data.tables.shown import encoded_columns
 from anyfw.interop import onnx
 from anyfw.losses import Loss
 
@@ -21,7 +23,8 @@ _TOLERANCE = 1e-5
 class Options:
     """Write a trained network as an ONNX file, which onnxruntime and other programs run.
 
-    Scaling is part of it. The file is checked by onnx and, where onnxruntime is installed, run on a few random rows
+    Scaling is part of it; rows of a table come encoded, and what stands in each column is told. The file is checked by
+    onnx and, where onnxruntime is installed, run on a few random rows
     and compared. Exit code 1: it gives something else.
 
     examples:
@@ -77,8 +80,11 @@ def run(options: Options) -> Result:
     lines = [
         f"{options.out}: {len(model.graph.node)} nodes, {size:,} bytes, opset {options.opset}",
         f"  input       {_text(model.graph.input[0])}",
-        f"  output      {_text(model.graph.output[0])}",
     ]
+    columns = tables.columns_in(opened.metadata)
+    encoded = [] if columns is None else encoded_columns(columns)
+    lines += [f"    column {i:<3} {told}" for i, told in enumerate(encoded)]
+    lines.append(f"  output      {_text(model.graph.output[0])}")
     if difference is not None:
         verdict = "" if right else f", more than {_TOLERANCE:g}: do not use it"
         lines.append(f"  compared    at most {difference:.2g} from anyfw in onnxruntime{verdict}")
@@ -90,6 +96,7 @@ def run(options: Options) -> Result:
         "input": _ends(model.graph.input[0]),
         "output": _ends(model.graph.output[0]),
         "difference": difference,
+        **({"columns": encoded} if encoded else {}),
     }
     return Result("\n".join(lines), data, 0 if right else 1)
 

@@ -117,7 +117,7 @@ class MLflow(Callback):
         model: whether the net as the fit leaves it is kept as the artifact model.safetensors.
 
     Raises:
-        MissingExtraError: mlflow is not installed; its small package mlflow-skinny is enough.
+        MissingExtraError: mlflow is not installed; mlflow-skinny is enough where a tracking server keeps the runs.
     """
 
     def __init__(self, name: str | None = None, *, model: bool = True) -> None:

@@ -6,6 +6,8 @@ from anyfw.data.tables.columns import Category, Columns, Number
 from anyfw.data.tables.learning import Surveyed
 from anyfw.data.tables.survey import MANY, Survey
 
+_CODES = 12  # categories that are told one by one
+
 
 def shown(table: Surveyed, columns: Columns) -> Iterator[str]:
     """A line for each column, under a header, and what else the user must be told."""
@@ -51,3 +53,17 @@ def _different(survey: Survey) -> str:
 
 def _examples(survey: Survey) -> str:
     return ", ".join(text if len(text) <= 20 else text[:17] + "..." for text in survey.examples)
+
+
+def encoded_columns(columns: Columns) -> list[str]:
+    """What stands in each column of encoded rows, in words, for whoever must encode rows without anyfw."""
+    told = [
+        f"{one.name}: (value - {one.mean:.7g}) / {one.deviation:.7g}, 0 where it is missing" for one in columns.numbers
+    ]
+    told += [f"1 where {one.name} is missing, else 0" for one in columns.numbers if one.indicator]
+    for one in columns.categories:
+        codes = [f"{code} {value}" for code, value in enumerate(one.values[:_CODES])]
+        codes += ["..."] if len(one.values) > _CODES else []
+        codes += [f"{one.absent} missing"] if one.missing else []
+        told.append(f"{one.name}: {', '.join(codes)}, {one.other} any other")
+    return told
