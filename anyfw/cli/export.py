@@ -23,9 +23,9 @@ _TOLERANCE = 1e-5
 class Options:
     """Write a trained network as an ONNX file, which onnxruntime and other programs run.
 
-    Scaling is part of it; rows of a table come encoded, and what stands in each column is told. The file is checked by
-    onnx and, where onnxruntime is installed, run on a few random rows
-    and compared. Exit code 1: it gives something else.
+    Scaling is part of it; rows of a table come encoded, and what stands in each column is told. The file is
+    checked by onnx and, where onnxruntime is installed, run on a few random rows and compared. Exit code 1: it
+    gives something else.
 
     examples:
       anyfw export runs/mnist mnist.onnx --output probability
