@@ -1,6 +1,7 @@
 """PyTorch beside anyfw: state dicts, nets and arrays both ways, and its own files read without it."""
 
 import random
+import re
 import subprocess
 import sys
 from collections import OrderedDict
@@ -280,6 +281,14 @@ def hooked():
     return module
 
 
+def replaced(place, name="forward"):
+    module = tn.Sequential(tn.Linear(3, 3))
+    owner = module.get_submodule(place)
+    old = getattr(owner, name)
+    setattr(owner, name, lambda *arguments: old(*arguments))
+    return module
+
+
 def frozen_norm():
     module = tn.Sequential(tn.Tanh(), tn.Sequential(tn.BatchNorm1d(3)))
     module[1][0].bias = None
@@ -305,6 +314,11 @@ MODULES = {
     "a falling ELU": (lambda: tn.ELU(-1.0), (ConfigError, "ELU at '.': an option that anyfw has not")),
     "a batch norm without bias": (frozen_norm, (ConfigError, r"BatchNorm1d at '1\.0': expected a bias")),
     "hooks": (hooked, (ConfigError, "Linear at '0': it has hooks")),
+    "another forward": (
+        lambda: replaced("0"), (ConfigError, "Linear at '0': its forward was replaced.*load_state_dict"),
+    ),
+    "another forward of all": (lambda: replaced(""), (ConfigError, r"Sequential at '\.': its forward was replaced")),
+    "a train that does not": (lambda: replaced("0", "train"), (ConfigError, "Linear at '0': its train was replaced")),
     "a weight norm": (
         lambda: tn.Sequential(tn.utils.parametrizations.weight_norm(tn.Linear(3, 3))),
         (ConfigError, "torch's ParametrizedLinear at '0'"),
@@ -325,6 +339,28 @@ def test_a_module_that_anyfw_has_not(case):
     make, (error, message) = MODULES[case]
     with pytest.raises(error, match=message):
         bridge.from_module(make())
+
+
+GLOBAL_HOOKS = ("forward_pre_hook", "forward_hook", "full_backward_hook", "full_backward_pre_hook")
+
+
+@pytest.mark.parametrize("kind", GLOBAL_HOOKS)
+def test_hooks_on_all_modules(kind):
+    handle = getattr(tn.modules.module, f"register_module_{kind}")(lambda *_: None)
+    try:
+        with pytest.raises(ConfigError, match=r"^from_module: PyTorch has hooks on all modules"):
+            bridge.from_module(tn.Linear(3, 3))
+    finally:
+        handle.remove()
+    assert bridge.from_module(tn.Linear(3, 3)).in_features == 3
+
+
+def test_what_pytorch_lacks_is_told_whole():
+    from anyfw.interop.torch import layers
+
+    told = bridge.to_module.__doc__.partition("What PyTorch lacks")[2].partition("are")[0]
+    own = {name for name, one in vars(layers).items() if getattr(one, "__module__", None) == layers.__name__}
+    assert set(re.findall(r"`(\w+)`", told)) == own
 
 
 class Own(nn.Linear):

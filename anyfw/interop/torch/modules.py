@@ -68,6 +68,8 @@ def from_module(module: "torch.nn.Module", backend: str | Backend | None = None)
     if not isinstance(module, torch.nn.Module):
         raise ConfigError(f"from_module: expected a torch.nn.Module, got {type(module).__name__}.")
     dtype = _dtype(module)
+    if any(getattr(torch.nn.modules.module, f"_global{hooks}", None) for hooks in _HOOKS):
+        raise ConfigError("from_module: PyTorch has hooks on all modules, which change what they compute. Remove them.")
     _check_shared("module", ((path, one, one.parameters(recurse=False)) for path, one in module.named_modules()))
     net = _layer(module, "", {})
     if dtype is not None:
@@ -81,8 +83,8 @@ def to_module(net: Layer) -> "torch.nn.Module":
     """A module of PyTorch that computes what a net computes, with copies of its values, on the CPU, in evaluation mode.
 
     `module(x)` is what `net(x)` gives; `module.train()` what `net.forward(x, train=True)` gives, but for the masks of
-    dropout. The names in its state dict are the net's. What PyTorch lacks, `Rescale`, `Residual` and `Parallel`, are
-    modules of `anyfw.interop.torch.layers`, which `from_module` knows.
+    dropout. The names in its state dict are the net's. What PyTorch lacks, `CategoryColumns`, `Parallel`, `Rescale` and
+    `Residual`, are modules of `anyfw.interop.torch.layers`, which `from_module` knows.
 
     Raises:
         MissingExtraError: PyTorch is not installed.
@@ -156,6 +158,12 @@ def _arguments(thing: Any) -> dict[str, Any]:
 
 
 def _check_options(module: Any, who: str) -> None:
+    replaced = [name for name in vars(module) if callable(getattr(type(module), name, None))]
+    if replaced:
+        raise ConfigError(
+            f"{who}: its {', '.join(replaced)} was replaced, and anyfw knows only the class's own. Build the net by "
+            "hand, then load_state_dict(net, module)."
+        )
     if any(getattr(module, hooks, None) for hooks in _HOOKS):
         raise ConfigError(f"{who}: it has hooks, which change what it computes. Remove them first.")
     names = _ARGUMENTS[type(module).__name__]
