@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import time
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -92,14 +93,58 @@ def test_each_view(tmp_path, case):
 
 
 def safetensors(dtype, sizes, raw, *, end=None):
-    entry = {"dtype": dtype, "shape": sizes, "data_offsets": [0, len(raw) if end is None else end]}
-    header = json.dumps({"w": entry}).encode()
-    return len(header).to_bytes(8, "little") + header + raw
+    return header(json.dumps({"w": place(dtype, sizes, 0, len(raw) if end is None else end)})) + raw
+
+
+def header(json_text):
+    raw = json_text.encode()
+    return len(raw).to_bytes(8, "little") + raw
+
+
+def place(dtype, sizes, start, end):
+    return {"dtype": dtype, "shape": sizes, "data_offsets": [start, end]}
+
+
+def two(first, second, raw=b"0000"):
+    return header(json.dumps({"a": first, "b": second})) + raw
+
+
+def of_w(**changes):
+    return header(json.dumps({"w": {**place("F32", [1], 0, 4), **changes}})) + b"0000"
 
 
 def test_safetensors_may_be_empty_and_of_no_axes(tmp_path):
     assert t.same(read(tmp_path, safetensors("F32", [], struct.pack("<f", 2.5))), {"w": np.float32(2.5)})
     assert t.same(read(tmp_path, safetensors("BF16", [0, 3], b"")), {"w": np.empty((0, 3), np.float32)})
+    assert t.same(read(tmp_path, safetensors("U8", [2**60, 0], b"")), {"w": np.empty((2**60, 0), np.uint8)})
+
+
+def test_safetensors_in_another_order_than_their_names(tmp_path):
+    listed = {
+        "__metadata__": {"format": "pt"},
+        "b": place("U8", [1], 0, 1),
+        "c": place("F32", [0], 1, 1),
+        "a": place("I8", [2], 1, 3),
+    }
+    found = read(tmp_path, header(json.dumps(listed) + "   ") + bytes([7, 1, 255]))
+    expected = {"a": np.array([1, -1], np.int8), "b": np.array([7], np.uint8), "c": np.empty(0, np.float32)}
+    assert t.same(found, expected)
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "BOOL", "F32"])
+def test_a_large_tensor_takes_its_own_memory_and_32_mib(dtype, tmp_path):
+    count = 12_000_001  # several parts, and a rest
+    stored = {"BF16": "<u2", "BOOL": "u1", "F32": "<f4"}[dtype]
+    raw = (np.arange(count) % 251).astype(stored)
+    (tmp_path / "f.safetensors").write_bytes(safetensors(dtype, [count], raw.tobytes()))
+    bridge.read(tmp_path / "f.safetensors")  # imports what it needs
+    tracemalloc.start()
+    found = bridge.read(tmp_path / "f.safetensors")["w"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    expected = {"BF16": raw.astype(np.uint32) << 16, "BOOL": raw != 0, "F32": raw}[dtype]
+    assert np.array_equal(found.view(expected.dtype), expected)
+    assert peak < found.nbytes + (33 << 20)
 
 
 def test_what_torch_does_not_write_and_costs_nothing(tmp_path):
@@ -378,12 +423,36 @@ FILES = {
                         + b"Q")), "no storage",
     ),
     # safetensors
-    "numbers of 8 bits": (safetensors("F8_E4M3", [2], b"ab"), "expected numbers of one of float64.*got F8_E4M3"),
-    "an unknown dtype": (safetensors("F7", [2], b"ab"), "corrupt"),
-    "offsets beyond the file": (safetensors("F32", [1000], b"0000", end=4000), "corrupt"),
+    "numbers of 8 bits": (safetensors("F8_E4M3", [2], b"ab"), "expected numbers of one of F64.*got F8_E4M3"),
+    "an unknown dtype": (safetensors("F7", [2], b"ab"), "got F7"),
+    "offsets beyond the file": (safetensors("F32", [1000], b"0000", end=4000), "truncated: expected 4075"),
     "a shape of a petabyte": (safetensors("F32", [2**30, 2**20], b"0000"), "corrupt"),
     "a shape that wraps around": (safetensors("F32", [2**63, 2], b""), "corrupt"),
-    "a header that is none": ((9).to_bytes(8, "little") + b"{nothing}", "corrupt"),
+    "a header that is none": (header("{nothing}"), "corrupt: its header cannot be read"),
+    "a header that is not UTF-8": ((4).to_bytes(8, "little") + b'{"\xff"', "corrupt: its header cannot be read"),
+    "a header 100,000 deep": (header('{"w":' * 100_000), "corrupt: its header cannot be read"),
+    "a header of a number of 5000 digits": (header('{"w":' + "9" * 5000 + "}"), "corrupt: its header"),
+    "100,000 empty tensors": (
+        lambda: header(json.dumps({str(i): place("U8", [0], 0, 0) for i in range(100_000)})),
+        "its header has [0-9]+ bytes, and 4194304 are read",
+    ),
+    "a tensor named twice": (header('{"w":{},"w":{}}'), "one name twice"),
+    "a tensor that is a list": (header('{"w":[]}'), "no dtype, shape and place of 'w'"),
+    "a tensor without its place": (header('{"w":{"dtype":"U8","shape":[0]}}'), "no dtype, shape and place"),
+    "a dtype that is a number": (of_w(dtype=4), "no dtype, shape and place"),
+    "True as a length": (of_w(shape=[True]), "no dtype, shape and place"),
+    "a length that is no whole number": (of_w(shape=[1.0]), "no dtype, shape and place"),
+    "lengths below 0": (of_w(shape=[-1, -1]), "no dtype, shape and place"),
+    "33 axes of safetensors": (of_w(shape=[1] * 33), "no dtype, shape and place"),
+    "three offsets": (of_w(data_offsets=[0, 4, 4]), "no dtype, shape and place"),
+    "offsets the other way round": (of_w(data_offsets=[4, 0]), "bytes 4 to 0"),
+    "tensors that overlap": (two(place("U8", [3], 0, 3), place("U8", [2], 2, 4)), "'b' is uint8.*ends at 3"),
+    "tensors of one place": (two(place("U8", [4], 0, 4), place("U8", [4], 0, 4)), "'b' is uint8.*ends at 4"),
+    "a gap between tensors": (two(place("U8", [1], 0, 1), place("U8", [2], 2, 4)), "'b' is uint8.*ends at 1"),
+    "a gap at the start": (of_w(shape=[], dtype="U8", data_offsets=[3, 4]), "bytes 3 to 4, after one that ends at 0"),
+    "bytes after the last": (safetensors("U8", [2], b"000", end=2), "corrupt: expected .* bytes, got"),
+    "a last tensor that is cut short": (safetensors("U8", [4], b"000", end=4), "truncated: expected .* bytes, got"),
+    "empty of an exabyte in safetensors": (safetensors("F32", [0, 2**40, 2**40], b""), "corrupt: 'w' has the shape"),
     # Neither
     "nothing at all": (b"", "begins with b''. Was it cut short?"),
     "a text": (b"version https://git-lfs.github.com", "begins with b'version https://"),

@@ -47,7 +47,7 @@ def read_archive(file: BinaryIO) -> Any:
             raise RefusedError(f"storage {key}: expected {wanted} bytes, got {found}. Copy or save it again.")
         numbers = empty(kind, count)
         file.seek(entry.start)
-        _check(f"data/{key}", read_into(file, kind, numbers).data, entry)
+        read_into(file, kind, numbers, lambda raw: _check(f"data/{key}", raw, entry))
         return numbers
 
     machine = Machine(_bytes(file, entries["data.pkl"], MAX_BYTES), storage)

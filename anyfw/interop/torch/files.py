@@ -3,25 +3,11 @@
 import os
 from typing import Any
 
-import numpy as np
-
 from anyfw.core.atomic import StrPath, open_to_read
 from anyfw.core.errors import FileFormatError
 from anyfw.interop.torch import containers
-from anyfw.interop.torch.storages import Numbers, RefusedError, decoded
-
-_SAFETENSORS = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U8": "uint8",
-    "BOOL": "bool",
-}
+from anyfw.interop.torch.safetensors import read_safetensors
+from anyfw.interop.torch.storages import RefusedError
 
 
 def read(path: StrPath) -> Any:
@@ -37,8 +23,10 @@ def read(path: StrPath) -> Any:
     wrote is a view where it was one, and may be neither contiguous nor the only one that shows its numbers.
 
     The file is trusted in nothing: see there for the bounds. What it announces is held against its size before memory
-    is allocated; the arrays take as much as the file, where it is bfloat16 twice as much. Checksums are compared, where
-    they were written.
+    is allocated. The arrays take as much as the file, where it is bfloat16 twice as much, and to convert them at most
+    32 MiB besides. What lists the tensors, the header of safetensors and the directory of a zip archive, has at most
+    4 MiB: enough for 40,000 tensors, and never more than 130 MB in memory. Checksums are compared, where they were
+    written.
 
     Args:
         path: what `torch.save` of PyTorch 1.6 or later wrote, or earlier ones on Python 3; or a safetensors file.
@@ -58,7 +46,7 @@ def read(path: StrPath) -> Any:
         try:
             # A header may well be as long as the first bytes of another format say.
             if first[8:9] == b"{" and int.from_bytes(first[:8], "little") <= size - 8:
-                return _read_safetensors(file.read())
+                return read_safetensors(file, size)
             if first.startswith(b"PK\x03\x04"):
                 return containers.read_archive(file)
             if first.startswith(b"\x80"):
@@ -68,19 +56,3 @@ def read(path: StrPath) -> Any:
     raise FileFormatError(
         f"{path}: expected a file of torch.save or safetensors, got one that begins with {first!r}. Was it cut short?"
     )
-
-
-def _read_safetensors(raw: bytes) -> dict[str, Numbers]:
-    from safetensors import SafetensorError, deserialize
-
-    try:
-        found = sorted(deserialize(raw), key=lambda named: named[0])  # type: ignore[no-untyped-call]
-        return {name: _shaped(_SAFETENSORS.get(one["dtype"], one["dtype"]), one) for name, one in found}
-    except (SafetensorError, ValueError, TypeError, OverflowError, MemoryError) as error:
-        if isinstance(error, RefusedError):
-            raise
-        raise RefusedError(f"corrupt: {error!s:.200}. Copy or save it again.") from error
-
-
-def _shaped(kind: str, entry: dict[str, Any]) -> Numbers:
-    return np.reshape(decoded(kind, entry["data"]), entry["shape"])

@@ -1,6 +1,7 @@
 """What a tensor is in a file: numbers in a row, and a view of them by offset, shape and strides."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -25,7 +26,8 @@ _STORED = {
     "uint8": "|u1",
     "bool": "|u1",
 }
-_MAX_AXES = 32  # each takes memory, and PyTorch's own layers need 5
+MAX_AXES = 32  # each takes memory, and PyTorch's own layers need 5
+MAX_INDEX = 1 << 22  # bytes of what lists the tensors: each entry takes several times as much memory as in the file
 _CHUNK = 1 << 22  # elements that are converted at a time
 
 
@@ -51,25 +53,30 @@ def empty(kind: str, count: int) -> Numbers:
     return np.empty(count, {"bfloat16": "float32"}.get(kind, kind))
 
 
-def read_into(file: BinaryIO, kind: str, numbers: Numbers) -> Numbers:
-    """Fill room with the numbers that come next in a file; return their bytes.
+def read_into(file: BinaryIO, kind: str, numbers: Numbers, check: Callable[[memoryview], object] = len) -> None:
+    """Fill room with the numbers that come next in a file, and nothing but that room.
+
+    Args:
+        file: at the first of them.
+        kind: their dtype.
+        numbers: what `empty` made.
+        check: given their bytes as they are in the file; by default nothing is checked.
 
     Raises:
         RefusedError: the file ends before them.
     """
-    # Where both have the same bits the bytes go straight to their place.
-    same = kind not in ("bfloat16", "bool") and np.dtype(_STORED[kind]).isnative
-    raw = numbers if same else np.empty(numbers.size, _STORED[kind])
-    read = file.readinto(raw.view(np.uint8))  # type: ignore[attr-defined]
-    if read != raw.nbytes:
-        raise RefusedError(f"truncated: expected {raw.nbytes} bytes of numbers, got {read}. Copy or save it again.")
-    if not same:
-        convert(kind, raw, numbers)
-    return raw.view(np.uint8)
+    wanted = stored_bytes(kind, numbers.size)
+    # Numbers that become longer lie at the end of their room first: none is written over before it was converted.
+    raw = numbers.view(np.uint8)[numbers.nbytes - wanted :]
+    read = file.readinto(raw)  # type: ignore[attr-defined]
+    if read != wanted:
+        raise RefusedError(f"truncated: expected {wanted} bytes of numbers, got {read}. Copy or save it again.")
+    check(raw.data)
+    if kind in ("bfloat16", "bool") or not np.dtype(_STORED[kind]).isnative:
+        _convert(kind, raw.view(_STORED[kind]), numbers)
 
 
-def convert(kind: str, raw: Numbers, numbers: Numbers) -> None:
-    """Write numbers as they are stored into room for them."""
+def _convert(kind: str, raw: Numbers, numbers: Numbers) -> None:
     for start in range(0, raw.size, _CHUNK):
         part = slice(start, start + _CHUNK)
         if kind == "bfloat16":
@@ -78,20 +85,6 @@ def convert(kind: str, raw: Numbers, numbers: Numbers) -> None:
             numbers[part] = raw[part] != 0
         else:
             numbers[part] = raw[part]
-
-
-def decoded(kind: str, data: bytes | bytearray) -> Numbers:
-    """The numbers in these bytes, in memory of their own.
-
-    Raises:
-        RefusedError: a dtype that is not read.
-    """
-    if kind not in _STORED:
-        raise RefusedError(f"expected numbers of one of {', '.join(_STORED)}, got {kind:.40}. Convert them first.")
-    raw = np.frombuffer(data, _STORED[kind]) if data else np.empty(0, _STORED[kind])
-    numbers = empty(kind, raw.size)
-    convert(kind, raw, numbers)
-    return numbers
 
 
 def view(storage: Storage, offset: object, shape: object, strides: object) -> Numbers:
@@ -105,7 +98,7 @@ def view(storage: Storage, offset: object, shape: object, strides: object) -> Nu
     """
     axes, steps = _whole("shape", shape), _whole("strides", strides)
     numbers, (start,) = storage.numbers, _whole("offset", (offset,))
-    if len(axes) != len(steps) or len(axes) > _MAX_AXES:
+    if len(axes) != len(steps) or len(axes) > MAX_AXES:
         raise RefusedError(f"a tensor has {len(axes)} axes and {len(steps)} strides, which cannot be. {DAMAGED}")
     count, size = math.prod(axes), numbers.size
     if count == 0:
