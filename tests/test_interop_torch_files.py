@@ -307,7 +307,9 @@ PICKLES = {
     "a counter of a list": (call(name("collections", "Counter"), b"]"), f"a Counter is {BAD}"),
     # Bombs
     "a number of 2 GB": (opcode("LONG4", b"\xff\xff\xff\x7f"), r"LONG4 \(of protocol 2\)"),
-    "a text of 4 GB": (b"X\xff\xff\xff\xff" + b"a", "truncated: expected 4294967295 bytes"),
+    "a text of 4 GB": (b"X\xff\xff\xff\xff" + b"a", "texts of more than 16777216 bytes"),
+    "a text that is cut short": (b"X\xff\xff\0\0" + b"a", "truncated: expected 65535 bytes"),
+    "17 texts of a megabyte": (b"](" + text("a" * 2**20) * 17 + b"e", "texts of more than 16777216 bytes"),
     "a text of 2^60 bytes": (opcode("BINUNICODE8", b"\0\0\0\0\0\0\0\x10"), "BINUNICODE8"),
     "bytes of 2^60 bytes": (opcode("BYTEARRAY8", b"\0\0\0\0\0\0\0\x10"), "BYTEARRAY8"),
     "a frame of 2^60 bytes": (opcode("FRAME", b"\0\0\0\0\0\0\0\x10"), "FRAME"),
@@ -356,6 +358,19 @@ def packed(entry, size):
     return Entry(entry, zlib.compress(bytes(size))[2:-4], 8, size=size)
 
 
+def directory(count, *, long):
+    """An archive of one entry that is listed again and again."""
+    head, listed = b"PK\3\4" + bytes(26), (b"PK\1\2" + bytes(24) + b"\1" + bytes(17) + b"a") * count
+    where = struct.pack("<QQ", len(listed), len(head))
+    if not long:
+        end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 9, 9, len(listed), len(head), 0)
+    else:
+        end = struct.pack("<4sQ2H2L2Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count) + where
+        end += struct.pack("<4sLQL", b"PK\6\7", 0, len(head + listed), 1)
+        end += struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return head + listed + end
+
+
 FILES = {
     # Zip archives
     "an entry that is compressed": (t.zipped(ENTRIES[0], packed("a/x", 2**20)), "'a/x' is compressed"),
@@ -366,6 +381,12 @@ FILES = {
     "an entry that says it is larger": (t.zipped(ENTRIES[0], Entry("a/data/0", t.NUMBERS, size=2**31)), "compressed"),
     "an entry that is encrypted": (t.zipped(ENTRIES[0], Entry("a/data/0", t.NUMBERS, flags=1)), "encrypted"),
     "two entries of one name": (t.zipped(*ENTRIES, ENTRIES[1]), "two entries of the name 'a/data/0'"),
+    "a long list of entries": (lambda: directory(100_000, long=False), "its list of entries has more than 4194304"),
+    "a long list of entries, zip64": (lambda: directory(100_000, long=True), "its list of entries has more than 41943"),
+    "one entry, zip64": (lambda: directory(1, long=True), "'a' has a name"),
+    "a list of entries beyond the file": (
+        t.zipped(*ENTRIES)[:-10] + struct.pack("<IIH", 2**31, 0, 0), "truncated or corrupt|list of entries",
+    ),
     "two names for one place": (t.zipped(*ENTRIES, Entry("a/data/0", t.NUMBERS, offset=0)), "'a/data/0'"),
     "an entry over another": (
         t.zipped(ENTRIES[0], Entry("a/data/0", t.NUMBERS, size=40, stored=40), Entry("a/data/1", t.NUMBERS)),

@@ -1,5 +1,6 @@
 """The two containers that `torch.save` writes: a zip archive since PyTorch 1.6, and a row of pickles before."""
 
+import os
 import stat
 import struct
 import zipfile
@@ -9,10 +10,11 @@ from typing import Any, BinaryIO
 
 from anyfw.interop.torch.names import SAVE_STATE
 from anyfw.interop.torch.pickles import MAX_BYTES, Machine
-from anyfw.interop.torch.storages import DAMAGED, Numbers, RefusedError, empty, read_into, stored_bytes
+from anyfw.interop.torch.storages import DAMAGED, MAX_INDEX, Numbers, RefusedError, empty, read_into, stored_bytes
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _UTF8, _ENCRYPTED = 0x800, 0x1
+_AFTER_DIRECTORY = 1 << 17  # its end has at most 64 KiB, and is looked for twice
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 
 
@@ -31,7 +33,7 @@ def read_archive(file: BinaryIO) -> Any:
     Nothing is ever extracted to a disk. Entries are stored as they are, one after the other, each under one name.
 
     Raises:
-        RefusedError: an archive of another kind, or damaged.
+        RefusedError: an archive of another kind, damaged, or with a directory beyond `MAX_INDEX`.
     """
     entries = _entries(file)
     if "data.pkl" not in entries:
@@ -97,11 +99,30 @@ def read_sequence(file: BinaryIO, size: int) -> Any:
     return value
 
 
+class _Bounded:
+    """A file of which only so many bytes are ever read; zipfile itself reads a directory as long as it says it is."""
+
+    def __init__(self, file: BinaryIO, left: int) -> None:
+        self._file, self._left = file, left
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, count: int = -1) -> bytes:
+        """The next bytes; without a count those to the end of the file."""
+        if count < 0:
+            count = os.fstat(self._file.fileno()).st_size - self._file.tell()
+        if count > self._left:
+            raise RefusedError(f"its list of entries has more than {MAX_INDEX} bytes. Save fewer tensors in one file.")
+        self._left -= count
+        return self._file.read(count)
+
+
 def _entries(file: BinaryIO) -> dict[str, _Entry]:
     # By their names in the one folder.
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(_Bounded(file, MAX_INDEX + _AFTER_DIRECTORY)) as archive:
             infos, end = archive.infolist(), archive.start_dir
+    except RefusedError:
+        raise
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError, EOFError, struct.error) as why:
         raise RefusedError(f"a zip archive that is truncated or corrupt: {why!s:.100}. Copy or save it again.") from why
     if any(info.orig_filename.endswith("/constants.pkl") for info in infos):

@@ -17,7 +17,8 @@ Accepted
 
 Bounds
     A pickle of 64 MiB, a million instructions, of which a tensor of a state dict takes 30, and a call for each 6 bytes:
-    whatever they are, they make at most 200 MB of small objects beside the numbers, and take seconds.
+    whatever they are, they make at most 200 MB of small objects beside the pickle and the numbers, and take seconds.
+    Texts of 16 MiB in all. One rare character makes four bytes of each other one in its text, so that they take 64 MiB.
     Containers in containers to a depth of 100, in which cycles end, too. A million places, or 4 times as many as
     instructions, for values to stand in, shared ones counted in each: whoever walks through the result comes to an end.
     The machine does not recurse.
@@ -37,6 +38,7 @@ from anyfw.interop.torch.storages import DAMAGED, Numbers, RefusedError, Storage
 
 MAX_BYTES = 1 << 26
 _MAX_STEPS = 1_000_000
+_MAX_TEXT = 1 << 24  # bytes of all texts
 _LEAST_BYTES = 6  # that a call takes, with its arguments
 _MAX_DEPTH = 100
 _MAX_NAME = 200  # bytes of a module's or a class's name
@@ -59,7 +61,7 @@ class Machine:
 
     def __init__(self, data: bytes, open_storage: OpenStorage) -> None:
         self.data, self.open_storage = data, open_storage
-        self.place = self.steps = self.calls = 0
+        self.place = self.steps = self.calls = self.texts = 0
         self.storages: dict[str, Storage] = {}
 
     def run(self) -> Any:
@@ -108,7 +110,11 @@ class Machine:
 
     def text(self) -> str:
         """The next text, with its length before it."""
-        raw = self.take(self.number(4))
+        count = self.number(4)
+        self.texts += count
+        if self.texts > _MAX_TEXT:
+            raise RefusedError(f"it has texts of more than {_MAX_TEXT} bytes. Save fewer texts beside the tensors.")
+        raw = self.take(count)
         try:
             return raw.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
