@@ -138,6 +138,18 @@ STATES = {
         lambda: state_with(**{"0.weight": torch.zeros(2, 3).to_sparse()}),
         (PlacementError, "'0.weight' is no plain tensor of numbers"),
     ),
+    "a count beyond int64": (
+        lambda: state_with(**{"1.num_batches_tracked": np.array(2**63 + 5, np.uint64)}),
+        (PlacementError, r"expected: 1\.num_batches_tracked int64, got 9223372036854775813\."),
+    ),
+    "a tensor on meta": (
+        lambda: state_with(**{"0.weight": torch.zeros(2, 3, device="meta")}),
+        (PlacementError, r"^load_state_dict: '0\.weight' is on the device meta, where tensors have no values"),
+    ),
+    "a parameter that is not drawn": (
+        lambda: state_with(**{"0.weight": tn.LazyLinear(2).weight}),
+        (PlacementError, "'0.weight' is no plain tensor of numbers"),
+    ),
     "a number": (lambda: state_with(**{"0.bias": 3}), (ConfigError, "'0.bias' is a int, and no tensor or array")),
     "a prefix": (
         lambda: {f"module.{name}": value for name, value in state_with().items()},
@@ -158,6 +170,13 @@ def test_a_state_that_does_not_fit_changes_nothing(case):
     with pytest.raises(error, match=message):
         bridge.load_state_dict(net, make())
     assert all(np.array_equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_a_count_of_another_width_is_taken_over():
+    for count in (np.array(2**63 - 1, np.uint64), np.array(7, np.int16)):
+        net = mlp().init(1)
+        bridge.load_state_dict(net, state_with(**{"1.num_batches_tracked": count}))
+        assert net.state_dict()["1.num_batches_tracked"] == count
 
 
 def test_long_lists_of_names_are_cut():
@@ -330,6 +349,10 @@ MODULES = {
         (PlacementError, r"got float32 \('0.weight'\), float64 \('1.weight'\)"),
     ),
     "complex numbers": (lambda: tn.Linear(3, 3, dtype=torch.complex64), (PlacementError, "got complex64")),
+    "a module on meta": (
+        lambda: tn.Sequential(tn.Linear(3, 3, device="meta")),
+        (PlacementError, r"^from_module: '0\.weight' is on the device meta"),
+    ),
     "a state dict": (dict, (ConfigError, "expected a torch.nn.Module, got dict")),
 }  # fmt: skip
 

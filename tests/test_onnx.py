@@ -12,7 +12,15 @@ from specs import LAYERS as SPECS
 from anyfw import __version__, data, losses, nn
 from anyfw.cli import main
 from anyfw.core.arrays import namespace
-from anyfw.core.errors import ConfigError, MissingExtraError, OutputError, ShapeError, UnknownNameError
+from anyfw.core.errors import (
+    ConfigError,
+    FileFormatError,
+    MissingExtraError,
+    MissingFileError,
+    OutputError,
+    ShapeError,
+    UnknownNameError,
+)
 from anyfw.interop.onnx import LAYERS, check, export, functions
 from anyfw.optim import SGD
 from anyfw.train import Trainer
@@ -640,6 +648,13 @@ def test_a_file_that_onnxruntime_does_not_take():
     Path("net.onnx").write_bytes(b"nothing")
     with pytest.raises(ConfigError, match=r"net.onnx: onnxruntime .* cannot run it"):
         check("net.onnx", net_of_five())
+
+
+def test_check_of_no_file():
+    with pytest.raises(MissingFileError, match=r"none\.onnx: there is no such file"):
+        check("none.onnx", net_of_five())
+    with pytest.raises(FileFormatError, match="expected a file, got a folder"):
+        check(".", net_of_five())
 
 
 def test_check_with_rows_that_do_not_fit():

@@ -1,6 +1,7 @@
 """CSV files, TensorBoard and MLflow hold an epoch's numbers once each, also after a run was interrupted and resumed."""
 
 import csv
+import shutil
 import sys
 from pathlib import Path
 
@@ -77,6 +78,25 @@ def test_csv_that_cannot_be_written_is_told_before_training(tmp_path: Path):
     with pytest.raises(OutputError, match=r"CSVLog: .* cannot be written: Is a directory"):
         trainer.fit(ROWS, epochs=1)
     assert trainer.step == 0
+
+
+class Remove(Callback):
+    """The folder goes in the middle of the fit, as a disk that is taken away."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def on_epoch_end(self, trainer, row):
+        if trainer.epoch == 2:
+            shutil.rmtree(self.folder)
+
+
+def test_csv_whose_folder_goes_is_told(tmp_path: Path):
+    folder = tmp_path / "logs"
+    trainer = make(Remove(folder), trackers.CSVLog(folder / "run.csv"))
+    with pytest.raises(OutputError, match=r"CSVLog: .*run\.csv' cannot be written: No such file or directory"):
+        trainer.fit(ROWS, epochs=3)
+    assert trainer.epoch == 2
 
 
 def events(folder: Path) -> tuple[dict[str, dict[int, float]], list[int]]:

@@ -8,10 +8,10 @@ import csv
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from anyfw.core.errors import MissingExtraError, OutputError
 from anyfw.train import Trainer
@@ -26,7 +26,7 @@ class CSVLog(Callback):
         path: the file; one that is there is written anew, from the history of the trainer.
 
     Raises:
-        OutputError: at the start of the fit, where the file cannot be written.
+        OutputError: the file cannot be written, at the start of the fit or at the end of an epoch.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -44,19 +44,26 @@ class CSVLog(Callback):
             before = trainer.history.as_dict()
             names = {**dict.fromkeys(before), **row}
             self._write_all({name: before.get(name, [None] * trainer.history.epochs) for name in names})
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow([line.get(name) for name in self._columns])
+        self._write("a", [[line.get(name) for name in self._columns]])
 
     def _write_all(self, history: Mapping[str, list[Any]]) -> None:
         self._columns = ["epoch", *history]
+        epochs = ([i + 1, *values] for i, values in enumerate(zip(*history.values(), strict=True)))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                writer.writerow(self._columns)
-                writer.writerows([i + 1, *values] for i, values in enumerate(zip(*history.values(), strict=True)))
         except OSError as error:
-            raise OutputError(f"CSVLog: '{self.path}' cannot be written: {error.strerror}. Choose another.") from error
+            raise self._problem(error) from error
+        self._write("w", [self._columns, *epochs])
+
+    def _write(self, mode: Literal["a", "w"], lines: Iterable[Sequence[Any]]) -> None:
+        try:
+            with self.path.open(mode, newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows(lines)
+        except OSError as error:
+            raise self._problem(error) from error
+
+    def _problem(self, error: OSError) -> OutputError:
+        return OutputError(f"CSVLog: '{self.path}' cannot be written: {error.strerror}. Choose another.")
 
 
 class TensorBoard(Callback):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from anyfw import nn
 from anyfw.core import random
+from anyfw.core.atomic import open_to_read
 from anyfw.core.errors import ConfigError, MissingExtraError
 from anyfw.core.layer import Layer
 from anyfw.core.parameter import to_host
@@ -33,13 +34,16 @@ def check(
 
     Raises:
         MissingExtraError: onnxruntime is not installed.
-        ConfigError: it refuses the file.
+        MissingFileError: there is no such file, or it cannot be opened.
+        FileFormatError: a folder.
+        ConfigError: onnxruntime refuses the file.
         ShapeError: rows that do not fit the net.
     """
     try:
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError("onnxruntime", "onnx", "Running an ONNX file") from error
+    open_to_read(path).close()
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # its own classes, one for each status, derive from nothing else

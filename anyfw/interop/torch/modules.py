@@ -62,7 +62,7 @@ def from_module(module: "torch.nn.Module", backend: str | Backend | None = None)
     Raises:
         MissingExtraError: PyTorch is not installed.
         ConfigError: a module or an option that anyfw has not; the message names its path.
-        PlacementError: parameters of other dtypes, or of several.
+        PlacementError: parameters of other dtypes, of several, or without values.
     """
     torch = import_torch()
     if not isinstance(module, torch.nn.Module):
@@ -193,6 +193,10 @@ def _parameters(layer: Layer) -> list[nn.Parameter]:
 def _dtype(module: Any) -> str | None:
     found: dict[str, str] = {}
     for name, value in module.state_dict().items():
+        if value.is_meta:
+            raise PlacementError(
+                f"from_module: '{name}' is on the device meta, where tensors have no values. Load or draw them first."
+            )
         if value.is_floating_point() or value.is_complex():
             found.setdefault(str(value.dtype).removeprefix("torch."), name)
     if len(found) > 1 or not set(found) <= {"float32", "float64"}:

@@ -17,7 +17,7 @@ Accepted
 
 Bounds
     A pickle of 64 MiB, a million instructions, of which a tensor of a state dict takes 30, and a call for each 6 bytes:
-    whatever they are, they make at most 200 MB of small objects beside the pickle and the numbers, and take seconds.
+    whatever they are, they make at most 250 MB of small objects beside the pickle and the numbers, and take seconds.
     Texts of 16 MiB in all. One rare character makes four bytes of each other one in its text, so that they take 64 MiB.
     Containers in containers to a depth of 100, in which cycles end, too. A million places, or 4 times as many as
     instructions, for values to stand in, shared ones counted in each: whoever walks through the result comes to an end.

@@ -44,7 +44,7 @@ def load_state_dict(net: Layer, source: "Mapping[str, Any] | torch.nn.Module") -
     Raises:
         ConfigError: names that are missing or unexpected; all of them are told, with shapes and dtypes that differ.
         ShapeError: values of another shape.
-        PlacementError: numbers of another kind.
+        PlacementError: numbers of another kind, integers that the net's dtype lacks, or tensors without values.
     """
     state = _state(source)
     own = dict(net.named_stored())
@@ -52,11 +52,7 @@ def load_state_dict(net: Layer, source: "Mapping[str, Any] | torch.nn.Module") -
     values = {name: _host(name, state[name]) for name in own if name in state}
     pairs = [(name, own[name], value) for name, value in values.items()]
     shapes = [f"{name} {one.shape}, got {value.shape}" for name, one, value in pairs if value.shape != one.shape]
-    kinds = [
-        f"{name} {'integers' if _is_whole(one) else 'floating-point numbers'}, got {value.dtype}"
-        for name, one, value in pairs
-        if value.dtype.kind not in ("iu" if _is_whole(one) else "f")
-    ]
+    kinds = _kinds(pairs)
     if missing or unexpected or shapes or kinds:
         problem = "".join(
             f" {what}: {_listed(found)}."
@@ -83,11 +79,15 @@ def _state(source: Any) -> Mapping[str, Any]:
 
 def _host(name: str, value: Any) -> NDArray[Any]:
     if hasattr(value, "detach"):
-        value = value.detach().cpu()
+        if getattr(value, "is_meta", False):
+            raise PlacementError(
+                f"load_state_dict: '{name}' is on the device meta, where tensors have no values. Load or draw it first."
+            )
         try:
+            value = value.detach().cpu()
             # Exact: NumPy has no bfloat16.
             return np.asarray((value.float() if str(value.dtype) == "torch.bfloat16" else value).resolve_neg().numpy())
-        except (TypeError, RuntimeError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             raise PlacementError(
                 f"load_state_dict: '{name}' is no plain tensor of numbers ({error!s:.100}). Use value.to_dense() or "
                 "value.dequantize()."
@@ -98,8 +98,23 @@ def _host(name: str, value: Any) -> NDArray[Any]:
     return to_host(value)
 
 
-def _is_whole(stored: Stored) -> bool:
-    return isinstance(stored, Buffer) and stored.dtype is not None and stored.dtype.startswith("int")
+def _kinds(pairs: Iterable[tuple[str, Stored, NDArray[Any]]]) -> list[str]:
+    # What was expected of each value of another kind, and what it is.
+    found = []
+    for name, one, value in pairs:
+        whole = _whole_dtype(one)
+        if value.dtype.kind not in ("iu" if whole else "f"):
+            found.append(f"{name} {'integers' if whole else 'floating-point numbers'}, got {value.dtype}")
+        elif whole and value.size:
+            held, extremes = np.iinfo(whole), (int(value.min()), int(value.max()))
+            outside = [number for number in extremes if not held.min <= number <= held.max]
+            found += [f"{name} {whole}, got {number}" for number in outside[:1]]
+    return found
+
+
+def _whole_dtype(stored: Stored) -> str | None:
+    dtype = stored.dtype if isinstance(stored, Buffer) else None
+    return dtype if dtype is not None and dtype.startswith("int") else None
 
 
 def _listed(names: Iterable[Any]) -> str:
