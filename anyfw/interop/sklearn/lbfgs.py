@@ -1,5 +1,6 @@
 """Full-batch minimisation by SciPy's L-BFGS-B, on the net's own vectors of values and gradients."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
+from anyfw.core.errors import NonFiniteError
 from anyfw.core.layer import Layer
 from anyfw.core.parameter import to_host
 from anyfw.interop.sklearn.rows import Rows
@@ -47,6 +49,9 @@ def minimize(
         alpha: of parameters with `decay`.
         tol: the largest element of the gradient at which it ends.
         iterations, evaluations: limits.
+
+    Raises:
+        NonFiniteError: the objective or the weights became NaN or infinite; the net is as it was.
     """
     problem = _Problem(net, loss, rows, alpha)
     losses: list[float] = []
@@ -54,16 +59,23 @@ def minimize(
     def note(intermediate_result: Any) -> None:
         losses.append(float(intermediate_result.fun))
 
+    start = problem.start()
     found = optimize.minimize(
         problem.value_and_gradient,
-        problem.start(),
+        start,
         method="L-BFGS-B",
         jac=True,
         callback=note,
         options={"maxfun": evaluations, "maxiter": iterations, "gtol": tol},
     )
-    problem.put(found.x)
+    finite = math.isfinite(found.fun) and bool(np.isfinite(found.x).all())
+    problem.put(found.x if finite else start)
     net.zero_grad()
+    if not finite:
+        raise NonFiniteError(
+            f"solver='lbfgs': the objective became {float(found.fun)} in iteration {int(found.nit) + 1}.",
+            advice="Scale the rows and the targets, or raise alpha.",
+        )
     # A net that is best as it is, is never called back about.
     return Found(losses or [float(found.fun)], max(int(found.nit), 1), found.status == 0, str(found.message))
 

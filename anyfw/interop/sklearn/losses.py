@@ -81,20 +81,27 @@ class PoissonLoss(Loss):
 class SubsetAccuracy(Metric):
     """The share of rows of which every label is right: scikit-learn's accuracy for several labels of a row.
 
+    Args:
+        threshold: a label is decided above it: 0 for logits, .5 for probabilities.
+
     Shapes:
-        y: (rows, labels), logits; target: alike, 0 and 1.
+        y: (rows, labels); target: alike, 0 and 1.
     """
 
     name = "accuracy"
     higher_is_better = True
     sums = ("right", "weight")
 
+    def __init__(self, threshold: float = 0.0) -> None:
+        super().__init__()
+        self.threshold = float(threshold)
+
     def update(self, y: Array, target: Array, sample_weight: Array | None = None) -> None:
         """Count the rows that are right."""
         self.expect(y, target=target, sample_weight=sample_weight)
         self.expect_same_shape(y, target)
         xp = namespace(y)
-        right = xp.all((y > 0) == (target > 0.5), axis=-1)
+        right = xp.all((y > self.threshold) == (target > 0.5), axis=-1)
         weight = self.weights(sample_weight, y, (y.shape[0],))
         self.add(right=xp.sum(weight * xp.astype(right, sum_dtype(y))), weight=xp.sum(weight))
 

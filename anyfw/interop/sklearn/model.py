@@ -1,6 +1,7 @@
 """`Recipe` and `Model`: a net as JSON-able description and NumPy arrays, which is all that an estimator pickles."""
 
 import copy
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,7 @@ class Model:
     def __init__(self, net: Layer, layers: Sequence[type[Layer]], random: np.random.RandomState, seed: int) -> None:
         self._net: Layer | None = net
         self._recipe: Recipe | None = None
+        self._building = threading.Lock()
         self.layers, self.seed = tuple(layers), seed
         self.dtype = net.dtype
         self.random = random
@@ -87,11 +89,19 @@ class Model:
     def net(self) -> Layer:
         """The net itself, rebuilt where it came from a pickle."""
         if self._net is None:
-            assert self._recipe is not None
-            self._net, self._recipe = self._recipe.make().draw(self.seed), None
-            self._net.to("numpy", self.dtype)
-            self._net.shared.rewind(self.progress["forwards"])
+            with self._building:
+                self._rebuild()
+        assert self._net is not None
         return self._net
+
+    def _rebuild(self) -> None:
+        # Whoever waited for the lock finds it done; whoever does not wait sees the net only when it is whole.
+        if self._recipe is None:
+            return
+        net = self._recipe.make().draw(self.seed)
+        net.to("numpy", self.dtype)
+        net.shared.rewind(self.progress["forwards"])
+        self._net, self._recipe = net, None
 
     def on(self, backend: Backend) -> Layer:
         """The net, moved there."""
@@ -129,9 +139,15 @@ class Model:
         self.progress.update(epochs=trainer.epoch, steps=trainer.step, forwards=forwards, seen=seen)
 
     def __getstate__(self) -> dict[str, Any]:
-        recipe = self._recipe if self._net is None else Recipe(self._net, self.layers, drawn=True)
+        with self._building:
+            recipe = self._recipe if self._net is None else Recipe(self._net, self.layers, drawn=True)
         state = self.optimizer_state if self.trainer is None else self.trainer.optimizer.state_dict()
-        return {**vars(self), "_net": None, "_recipe": recipe, "trainer": None, "optimizer_state": state}
+        kept = {name: value for name, value in vars(self).items() if name != "_building"}
+        return {**kept, "_net": None, "_recipe": recipe, "trainer": None, "optimizer_state": state}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._building = threading.Lock()
 
 
 def backend_for(spec: str | Backend | None, own: Backend | None) -> Backend:

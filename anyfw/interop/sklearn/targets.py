@@ -41,12 +41,14 @@ class Classes:
         """The place of each label in `values`; of several labels a row, their 0 and 1.
 
         Raises:
-            DataError: a label that is none of these classes.
+            DataError: a label that is none of these classes, or none of 0 and 1.
         """
         if self.several:
             labels: NDArray[Any] = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
             if labels.ndim != 2 or labels.shape[1] != len(self.values):
                 raise DataError(f"y: expected {len(self.values)} labels for each row, got shape {labels.shape}.")
+            if not ((labels == 0) | (labels == 1)).all():
+                raise DataError(f"y: expected 0 or 1 for each label of a row, got also {_others(labels)}.")
             return labels
         unknown = np.setdiff1d(y, self.values)
         if len(unknown):
@@ -107,3 +109,9 @@ class Classes:
         if not (np.isfinite(found).all() and (found >= 0).all()):
             raise ConfigError(f"class_weight: expected finite numbers of at least 0, got {dict(class_weight)}.")
         return found
+
+
+def _others(labels: NDArray[Any]) -> list[Any]:
+    # A few tell enough.
+    found: list[Any] = np.setdiff1d(labels, [0, 1])[:5].tolist()
+    return found

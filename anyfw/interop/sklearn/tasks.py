@@ -130,9 +130,8 @@ class Classifier(ClassifierMixin, Estimator):
         return LogisticLoss() if self._classes.several or width == 1 else SoftmaxLoss()
 
     def _score_metric(self, loss: Loss) -> Metric:
-        return (
-            SubsetAccuracy() if self._classes.several else Accuracy(threshold=0.5 if isinstance(loss, BCELoss) else 0.0)
-        )
+        threshold = 0.5 if isinstance(loss, BCELoss) else 0.0
+        return SubsetAccuracy(threshold) if self._classes.several else Accuracy(threshold)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

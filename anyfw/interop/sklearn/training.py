@@ -13,7 +13,7 @@ from anyfw.interop.sklearn.convergence import Convergence, Objective, Penalised,
 from anyfw.interop.sklearn.losses import SubsetAccuracy
 from anyfw.interop.sklearn.model import Model
 from anyfw.interop.sklearn.rows import Orders, Rows
-from anyfw.losses import Loss
+from anyfw.losses import BCELoss, Loss
 from anyfw.metrics import Metric, resolve
 from anyfw.nn import BatchNorm1d
 from anyfw.train import Callback, Trainer
@@ -169,14 +169,26 @@ class Training:
         return trainer, alpha
 
     def _metrics(self) -> list[Metric]:
-        own = [resolve(copy.deepcopy(metric)) for metric in self.settings.metrics]
+        own = [self._metric(metric) for metric in self.settings.metrics]
         names = [metric.name for metric in own]
-        if isinstance(self.score, SubsetAccuracy) and any(type(one).__module__.startswith("anyfw.") for one in own):
+        theirs = [one for one in own if one is not self.score]
+        if isinstance(self.score, SubsetAccuracy) and any(type(one).__module__.startswith("anyfw.") for one in theirs):
             raise ConfigError(
                 f"metrics: {names} take one class for each row, and here are several labels. Use your own."
             )
         watched = self.valid is not None and self.score.name not in names
         return [self.score, *own] if watched else own
+
+    def _metric(self, given: str | Metric) -> Metric:
+        # A name stands for what suits the loss: its outputs may be probabilities as well as logits.
+        if isinstance(given, str) and given == self.score.name:
+            return self.score
+        metric = resolve(copy.deepcopy(given))
+        if isinstance(given, str) and isinstance(self.loss, BCELoss):
+            for name, value in (("threshold", 0.5), ("from_logits", False)):
+                if hasattr(metric, name):
+                    setattr(metric, name, value)
+        return metric
 
     def _monitored(self) -> str:
         if not self.settings.early_stopping:
