@@ -4,7 +4,8 @@ import copy
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -26,6 +27,18 @@ from anyfw.interop.sklearn.training import Training
 from anyfw.losses import Loss
 from anyfw.metrics import Metric
 from anyfw.optim import Optimizer
+
+
+@contextmanager
+def all_or_nothing(estimator: object) -> Iterator[None]:
+    """A fit that fails leaves what was fitted before: its net beside its own classes, and not beside new ones."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 class Estimator(BaseEstimator, ABC):
@@ -79,6 +92,15 @@ class Estimator(BaseEstimator, ABC):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, validation_data: Sequence[Any] | None, *, incremental: bool
     ) -> Self:
+        with all_or_nothing(self):
+            training = self._learn(X, y, sample_weight, validation_data, incremental=incremental)
+        if training.shortfall is not None and not incremental:
+            warnings.warn(training.shortfall, ConvergenceWarning, stacklevel=3)
+        return self
+
+    def _learn(
+        self, X: Any, y: Any, sample_weight: Any, validation_data: Sequence[Any] | None, *, incremental: bool
+    ) -> Training:
         settings.check(self)
         going_on = self.__sklearn_is_fitted__() and (incremental or self.warm_start)
         own = library_of(X)
@@ -89,33 +111,38 @@ class Estimator(BaseEstimator, ABC):
         elif not incremental or self._numeric_targets:
             self._learn_targets(y)
         numbers = self._numbers(y)
-        X, numbers, weight = without_zeros(X, numbers, self._row_weights(numbers, weight))
         backend = backend_for(self.backend, own)
-        random = check_random_state(self.random_state)
         if not going_on:
-            # Of a copy: what the net's random layers need must not move scikit-learn's own sequence.
-            seed = int(copy.deepcopy(random).randint(np.iinfo(np.int32).max))
-            net = self._make_net(X.shape[1], random, seed, X.dtype.name)
-            self._model = Model(net, self.layers, random, seed)
+            self._model = self._new_model(X)
         elif not incremental:
-            self._model.random = random
+            self._model.random = check_random_state(self.random_state)
         model = self._model
         model.progress["library"] = None if own is None else own.spec
         width = self._width(model.on(backend), X)
-        rows = Rows(X, self._encoded(numbers, width, model.dtype), weight)
-        if not going_on:
-            self._start(model.net, rows)
-        valid = None
+        rows, valid = Rows(X, self._encoded(numbers, width, model.dtype), weight), None
         if validation_data is not None:
             valid = self._validation_rows(validation_data, width, model.dtype)
         elif self.early_stopping:
             if incremental:
                 raise ConfigError("partial_fit does not support early_stopping=True: it sees no epochs. Use fit.")
-            rows, valid = hold_out(rows, self.validation_fraction, model.random, self._labels(numbers))
+            learnt, held = hold_out(len(rows), self.validation_fraction, model.random, self._labels(numbers))
+            rows, numbers, valid = rows.taken(learnt), numbers[learnt], rows.taken(held)
+        # Only now: a class weighs in what is learnt, and not in what is measured.
+        rows = Rows(*without_zeros(rows.x, rows.y, self._row_weights(numbers, rows.weight)))
+        if not going_on:
+            self._start(model.net, rows)
         training = Training(self, model, backend, rows, valid, self._make_loss(width))
         training.run(incremental=incremental)
-        self._take(training, width, incremental=incremental, going_on=going_on)
-        return self
+        self._take(training, width, going_on=going_on)
+        return training
+
+    def _new_model(self, X: Any) -> Model:
+        random = check_random_state(self.random_state)
+        # From a whole number a copy: what the net's random layers need must not move scikit-learn's own sequence.
+        # A sequence that others share is drawn from itself: the next fit shall have another seed.
+        repeated = isinstance(self.random_state, int | np.integer)
+        seed = int((copy.deepcopy(random) if repeated else random).randint(np.iinfo(np.int32).max))
+        return Model(self._make_net(X.shape[1], random, seed, X.dtype.name), self.layers, random, seed)
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, Any, NDArray[Any] | None]:
         X, y, sample_weight = to_host(X), to_host(y), to_host(sample_weight)
@@ -150,9 +177,13 @@ class Estimator(BaseEstimator, ABC):
     def _validation_rows(self, validation_data: Sequence[Any], width: int, dtype: str) -> Rows:
         if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
             raise DataError("validation_data: expected (X, y) or (X, y, sample_weight).")
-        X, y, weight = self._checked(*validation_data, *[None] * (3 - len(validation_data)), reset=False)
-        X, y, weight = without_zeros(X, y, weight)
-        return Rows(X, self._encoded(self._numbers(y), width, dtype), weight)
+        try:
+            X, y, weight = self._checked(*validation_data, *[None] * (3 - len(validation_data)), reset=False)
+            X, y, weight = without_zeros(X, y, weight)
+            self._same_targets(y, incremental=True)
+            return Rows(X, self._encoded(self._numbers(y), width, dtype), weight)
+        except ValueError as error:
+            raise DataError(f"validation_data: {error}") from error
 
     def _width(self, net: Layer, X: Any) -> int:
         first = X[:1].toarray() if hasattr(X, "toarray") else X[:1]
@@ -161,7 +192,7 @@ class Estimator(BaseEstimator, ABC):
             raise ConfigError(f"net: expected outputs of shape (rows, outputs), got {tuple(shape)}.")
         return int(shape[1])
 
-    def _take(self, training: Training, width: int, *, incremental: bool, going_on: bool) -> None:
+    def _take(self, training: Training, width: int, *, going_on: bool) -> None:
         history = {name: list(values) for name, values in training.history.items()}
         if going_on:
             before = self.history_
@@ -174,16 +205,9 @@ class Estimator(BaseEstimator, ABC):
         self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else math.nan
         self.t_ = (self.t_ if going_on else 0) + training.rows_seen
         self.best_loss_ = None if self.early_stopping else training.best
-        self.validation_scores_ = history[training.monitor] if self.early_stopping else None
+        self.validation_scores_ = history.get(training.monitor, []) if self.early_stopping else None
         self.best_validation_score_ = training.best if self.early_stopping else None
         self.n_outputs_ = width
-        if not (training.converged or incremental):
-            warnings.warn(
-                f"Maximum iterations ({self.max_iter}) reached and the optimization hasn't converged yet. "
-                "Increase max_iter, scale the data, or raise learning_rate_init.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_model" in vars(self) and hasattr(self, "n_iter_")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyfw.core.arrays import Array
+from anyfw.core.layer import Layer
 from anyfw.core.parameter import to_host
 from anyfw.data import Batches
 from anyfw.ops.update import square_sum
@@ -127,8 +128,15 @@ class Convergence(Callback):
         self.monitor, self.sign, self.tol, self.patience = monitor, 1.0 if higher else -1.0, tol, patience
         self.keep_best, self.rate, self.report = keep_best, rate, report
         self.best, self.waited = best or (-self.sign * math.inf, 0)
-        self.converged = False
+        self._carried = best is not None
+        self._net: Layer | None = None
         self._state: dict[str, NDArray[Any]] | None = None
+
+    def on_fit_start(self, trainer: "Trainer") -> None:
+        """Where there is a value to beat, the present weights are those to go back to."""
+        self._net = trainer.net
+        if self.keep_best and self._carried:
+            self._state = trainer.net.state_dict()
 
     def on_epoch_end(self, trainer: "Trainer", row: dict[str, Any]) -> None:
         """Compare; move the rate; stop."""
@@ -149,14 +157,18 @@ class Convergence(Callback):
             self.waited = 0
             self._tell(f"{told} The learning rate is now {self.rate.now:g}.")
             return
-        self.converged = True
         self._tell(f"{told} Stopped.")
         trainer.stop()
 
-    def on_fit_end(self, trainer: "Trainer") -> None:
+    def on_fit_end(self, trainer: "Trainer") -> None:  # noqa: ARG002
         """Put the best weights back."""
-        if self._state is not None:
-            trainer.net.load_state_dict(self._state)
+        self.close()
+
+    def close(self) -> None:
+        """The same where the fit was interrupted."""
+        if self._state is not None and self._net is not None:
+            self._net.load_state_dict(self._state)
+            self._state = None
 
     def _tell(self, text: str) -> None:
         if self.report is not None:

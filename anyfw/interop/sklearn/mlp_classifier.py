@@ -42,7 +42,7 @@ class MLPClassifier(Perceptron, Classifier):
         max_iter: the most epochs, or iterations of "lbfgs".
         shuffle: whether each epoch has an order of its own.
         random_state: a whole number gives the same initial weights, order, dropout and rows held out each time; None
-            does not; a `numpy.random.RandomState` is asked for a seed.
+            does not; a `numpy.random.RandomState` is drawn from, so that each fit has others.
         tol: what counts as an improvement of the loss, or with early_stopping of what is monitored; for "lbfgs", the
             largest element of the gradient at the end.
         verbose: print the numbers of each epoch, and log what is likely to be a mistake.
@@ -61,7 +61,8 @@ class MLPClassifier(Perceptron, Classifier):
         normalization: between each hidden layer and its activation: "batch" (of which a last batch of one row is left
             out), "layer", "rms" or None.
         class_weight: by which a row's weight is multiplied: a dict from classes to numbers, 1 for those left out;
-            "balanced", rows / (classes * rows of the class), counted by weight; or None. Not for several labels a row.
+            "balanced", rows / (classes * rows of the class), counted by weight; or None. Validation
+            rows count without it, as in `score`. Not for several labels a row; "balanced" not in `partial_fit`.
         metrics: names (see `anyfw.metrics`) or `Metric`s, measured on training batches and on validation rows after
             each epoch; see `history_`.
         monitor: with early_stopping, the number that is watched: "valid_loss", or "valid_" and the name of one of

@@ -52,7 +52,7 @@ class MLPRegressor(Perceptron, Regressor):
         max_iter: the most epochs, or iterations of "lbfgs".
         shuffle: whether each epoch has an order of its own.
         random_state: a whole number gives the same initial weights, order, dropout and rows held out each time; None
-            does not; a `numpy.random.RandomState` is asked for a seed.
+            does not; a `numpy.random.RandomState` is drawn from, so that each fit has others.
         tol: what counts as an improvement of the loss, or with early_stopping of what is monitored; for "lbfgs", the
             largest element of the gradient at the end.
         verbose: print the numbers of each epoch, and log what is likely to be a mistake.

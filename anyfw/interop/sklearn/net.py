@@ -31,7 +31,7 @@ class NetClassifier(NetEstimator, Classifier):
         max_iter: the most epochs.
         shuffle: whether each epoch has an order of its own.
         random_state: a whole number gives the same initial weights, order, dropout and rows held out each time; None
-            does not; a `numpy.random.RandomState` is asked for a seed.
+            does not; a `numpy.random.RandomState` is drawn from, so that each fit has others.
         tol: what counts as an improvement of the loss, or with early_stopping of what is monitored.
         verbose: print the numbers of each epoch, and log what is likely to be a mistake.
         warm_start: `fit` goes on from the weights of the previous fit, with a new optimizer.
@@ -40,7 +40,8 @@ class NetClassifier(NetEstimator, Classifier):
         validation_fraction: the share that is held out, between 0 and 1.
         n_iter_no_change: the epochs without an improvement by tol that are borne; the next one ends training.
         class_weight: by which a row's weight is multiplied: a dict from classes to numbers, 1 for those left out;
-            "balanced", rows / (classes * rows of the class), counted by weight; or None. Not for several labels a row.
+            "balanced", rows / (classes * rows of the class), counted by weight; or None. Validation
+            rows count without it, as in `score`. Not for several labels a row; "balanced" not in `partial_fit`.
         metrics: names (see `anyfw.metrics`) or `Metric`s, measured on training batches and on validation rows after
             each epoch; see `history_`.
         monitor: with early_stopping, the number that is watched: "valid_loss", or "valid_" and the name of one of
@@ -149,7 +150,7 @@ class NetRegressor(NetEstimator, Regressor):
         max_iter: the most epochs.
         shuffle: whether each epoch has an order of its own.
         random_state: a whole number gives the same initial weights, order, dropout and rows held out each time; None
-            does not; a `numpy.random.RandomState` is asked for a seed.
+            does not; a `numpy.random.RandomState` is drawn from, so that each fit has others.
         tol: what counts as an improvement of the loss, or with early_stopping of what is monitored.
         verbose: print the numbers of each epoch, and log what is likely to be a mistake.
         warm_start: `fit` goes on from the weights of the previous fit, with a new optimizer.

@@ -81,20 +81,20 @@ def without_zeros(x: Any, y: Any, weight: NDArray[Any] | None) -> tuple[Any, Any
 
 
 def hold_out(
-    rows: Rows, fraction: float, random: np.random.RandomState, labels: NDArray[Any] | None
-) -> tuple[Rows, Rows]:
-    """Split into training rows and validation rows, stratified by labels where there are any.
+    rows: int, fraction: float, random: np.random.RandomState, labels: NDArray[Any] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The numbers of training rows and of validation rows, stratified by labels where there are any.
 
     Raises:
         DataError: less than two rows would be held out.
     """
-    chosen, held = train_test_split(np.arange(len(rows)), test_size=fraction, random_state=random, stratify=labels)
+    chosen, held = train_test_split(np.arange(rows), test_size=fraction, random_state=random, stratify=labels)
     if len(held) < 2:
         raise DataError(
-            f"The validation set is too small: {len(held)} of {len(rows)} rows. Increase validation_fraction, give "
+            f"The validation set is too small: {len(held)} of {rows} rows. Increase validation_fraction, give "
             "more rows, or validation_data."
         )
-    return rows.taken(chosen), rows.taken(held)
+    return chosen, held
 
 
 class Orders:

@@ -9,7 +9,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from anyfw.core.errors import ConfigError, DataError
-from anyfw.interop.sklearn.base import Estimator
+from anyfw.interop.sklearn.base import Estimator, all_or_nothing
 from anyfw.interop.sklearn.losses import LogisticLoss, SoftmaxLoss, SubsetAccuracy
 from anyfw.interop.sklearn.rows import like, to_host
 from anyfw.interop.sklearn.targets import Classes
@@ -32,7 +32,7 @@ class Classifier(ClassifierMixin, Estimator):
             y: shape (rows,), labels of any kind; or (rows, labels), 0 and 1, where a row has several.
             sample_weight: shape (rows,), at least 0. A weight of 2 is the row twice, one of 0 the row left out.
             validation_data: (X, y) or (X, y, sample_weight), measured after each epoch; with early_stopping they take
-                the place of rows held out.
+                the place of rows held out. Classes weigh nothing here, as in `score`.
 
         Returns:
             The estimator itself.
@@ -82,10 +82,18 @@ class Classifier(ClassifierMixin, Estimator):
         return like(found, own)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Self:
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            raise ConfigError(
+                "partial_fit: class_weight='balanced' needs all rows to count, and sees only some. Give a dict of "
+                "weights by class: sklearn.utils.compute_class_weight('balanced', classes=classes, y=y) on all y."
+            )
         if not self.__sklearn_is_fitted__():
             if classes is None:
                 raise ConfigError("classes must be passed on the first call to partial_fit.")
-            self._take_classes(Classes(self._all_classes(to_host(y), to_host(classes))))
+            given = Classes(self._all_classes(to_host(y), to_host(classes)))
+            with all_or_nothing(self):
+                self._take_classes(given)
+                return self._fit(X, y, sample_weight, None, incremental=True)
         elif classes is not None and not np.array_equal(np.unique(to_host(classes)), self.classes_):
             raise ConfigError(f"partial_fit: expected classes as at the first call, {self.classes_}, got {classes}.")
         return self._fit(X, y, sample_weight, None, incremental=True)
@@ -182,7 +190,7 @@ class Regressor(RegressorMixin, Estimator):
     def _same_targets(self, y: Any, *, incremental: bool) -> None:  # noqa: ARG002
         columns = 1 if y.ndim == 1 else y.shape[1]
         if columns != self._columns:
-            raise DataError(f"y: expected {self._columns} outputs as before, got {columns}.")
+            raise DataError(f"y: expected {self._columns} columns as before, got {columns}.")
 
     def _numbers(self, y: Any) -> NDArray[Any]:
         numbers: NDArray[Any] = column_or_1d(y)[:, None] if y.ndim == 1 else y

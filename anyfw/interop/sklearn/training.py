@@ -38,7 +38,7 @@ class Training:
         epochs: done in this call.
         rows_seen: rows times epochs; 0 where the solver has none.
         best: the best value of what was monitored, over earlier calls that this one goes on from, too.
-        converged: whether the solver itself came to an end.
+        shortfall: why the solver did not come to an end of its own; None where it did, or somebody stopped it.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Training:
         self.rows, self.valid, self.loss = rows, valid, loss
         self.history: Mapping[str, list[Any]] = {}
         self.epochs = self.rows_seen = 0
-        self.converged = False
+        self.shortfall: str | None = None
         self.best: float | None = None
         self.score = settings._score_metric(loss)
         self.monitor = self._monitored()
@@ -83,7 +83,12 @@ class Training:
             iterations=settings.max_iter,
             evaluations=settings.max_fun,
         )
-        self.history, self.epochs, self.converged = {"loss": found.losses}, found.iterations, found.converged
+        self.history, self.epochs = {"loss": found.losses}, found.iterations
+        if not found.converged:
+            self.shortfall = (
+                f"L-BFGS has not converged after {found.iterations} iterations: {found.message}. Increase max_iter or "
+                "max_fun, or scale the data."
+            )
         self.best = min(found.losses)
         if settings.verbose:
             print(f"L-BFGS: {found.iterations} iterations, loss = {found.losses[-1]:.8f}. {found.message}")  # noqa: T201
@@ -92,6 +97,7 @@ class Training:
         settings, model = self.settings, self.model
         trainer, alpha = self._trainer(going_on=incremental)
         before = model.progress
+        monitor, best, waited = before.get("best", (None, None, None))
         rate = Rate(
             settings._rate_kind,
             before["rate"] if incremental and "rate" in before else settings.learning_rate_init,
@@ -108,7 +114,7 @@ class Training:
             keep_best=settings.early_stopping,
             rate=rate,
             report=print if settings.verbose else None,
-            best=before.get("best"),
+            best=(best, waited) if monitor == self.monitor else None,
         )
         size, drop_last = self._batch_size(), self._drops_last()
         order = model.order if incremental else None
@@ -133,12 +139,20 @@ class Training:
             )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=6)
-        self.epochs, self.converged = trainer.epoch - first, convergence.converged
+            stopped = True
+        else:
+            stopped = trainer.plan is not None and trainer.plan.stopping
+        self.epochs = trainer.epoch - first
+        if self.epochs == epochs and not stopped:
+            self.shortfall = (
+                f"Maximum iterations ({epochs}) reached and the optimization hasn't converged yet. Increase max_iter, "
+                "scale the data, or raise learning_rate_init."
+            )
         self.rows_seen = self.epochs * len(self.rows)
         self.history = {name: values[rows_before:] for name, values in trainer.history.as_dict().items()}
         self.best = convergence.best
         model.remember(trainer, rate.seen)
-        model.progress.update(best=(convergence.best, convergence.waited), rate=rate.now)
+        model.progress.update(best=(self.monitor, convergence.best, convergence.waited), rate=rate.now)
         model.trainer = trainer if incremental else None
         model.optimizer_state = None
         model.order = orders(trainer.epoch - 1) if incremental and trainer.epoch > first else None
