@@ -57,6 +57,10 @@ class Estimator(BaseEstimator, ABC):
         """A new net, drawn."""
 
     @abstractmethod
+    def _made_of(self, features: int) -> dict[str, Any]:
+        """JSON-able: by hyperparameter, what a net of these settings would be."""
+
+    @abstractmethod
     def _make_loss(self, width: int) -> Loss:
         """The loss of outputs so wide."""
 
@@ -108,6 +112,7 @@ class Estimator(BaseEstimator, ABC):
         X, y, weight = without_zeros(X, y, weight)
         if going_on:
             self._same_targets(y, incremental=incremental)
+            self._same_net(X.shape[1])
         elif not incremental or self._numeric_targets:
             self._learn_targets(y)
         numbers = self._numbers(y)
@@ -142,7 +147,18 @@ class Estimator(BaseEstimator, ABC):
         # A sequence that others share is drawn from itself: the next fit shall have another seed.
         repeated = isinstance(self.random_state, int | np.integer)
         seed = int((copy.deepcopy(random) if repeated else random).randint(np.iinfo(np.int32).max))
-        return Model(self._make_net(X.shape[1], random, seed, X.dtype.name), self.layers, random, seed)
+        model = Model(self._make_net(X.shape[1], random, seed, X.dtype.name), self.layers, random, seed)
+        model.progress["made_of"] = self._made_of(X.shape[1])
+        return model
+
+    def _same_net(self, features: int) -> None:
+        before = self._model.progress["made_of"]
+        changed = sorted(name for name, value in self._made_of(features).items() if value != before[name])
+        if changed:
+            raise ConfigError(
+                f"{type(self).__name__}: what was fitted goes on with the net that it has, and {', '.join(changed)} "
+                "would make another one. Set it back, or fit anew with warm_start=False."
+            )
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, Any, NDArray[Any] | None]:
         X, y, sample_weight = to_host(X), to_host(y), to_host(sample_weight)

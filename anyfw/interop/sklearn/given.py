@@ -1,6 +1,7 @@
 """`NetEstimator`: what `NetClassifier` and `NetRegressor` share."""
 
 import copy
+import inspect
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -42,6 +43,9 @@ class NetEstimator(Estimator):
         # Placed first: `init` would place it in float32.
         return made.to("numpy", dtype).init(seed)
 
+    def _made_of(self, features: int) -> dict[str, Any]:
+        return {"net": (self.net if isinstance(self.net, Layer) else self._called(features)).config()}
+
     def _called(self, features: int) -> Layer:
         if not callable(self.net) or isinstance(self.net, type):
             raise ConfigError(
@@ -74,21 +78,43 @@ class NetEstimator(Estimator):
             raise ConfigError(f"{type(self).__name__}: optimizer_params are settings; the parameters are the net's.")
         options = {"lr": copy.deepcopy(self.learning_rate_init), **copy.deepcopy(options)}
         if callable(self.optimizer):
-            return self.optimizer(parameters, **options), 0.0
+            made = self.optimizer(parameters, **options)
+            if not isinstance(made, Optimizer):
+                raise ConfigError(f"{type(self).__name__}: expected optimizer to make an Optimizer, got {made!r}.")
+            return made, 0.0
         if self.optimizer not in _OPTIMIZERS:
             raise UnknownNameError("optimizer", self.optimizer, _OPTIMIZERS)
         if self.alpha and "weight_decay" in options:
             raise ConfigError(f"{type(self).__name__}: give alpha or optimizer_params['weight_decay'], not both.")
+        known = inspect.signature(_OPTIMIZERS[self.optimizer].__init__).parameters.keys() - {"self", "parameters"}
+        for name in options.keys() - known:
+            raise UnknownNameError(f"setting in optimizer_params of {self.optimizer!r}", name, known)
         if self.optimizer == "adamw":
-            return optim.AdamW(parameters, weight_decay=float(self.alpha), **options), 0.0
+            return optim.AdamW(parameters, **{"weight_decay": float(self.alpha), **options}), 0.0
         groups: Any = settings.by_penalty(parameters, self.alpha)
         return _OPTIMIZERS[self.optimizer](groups, **options), float(self.alpha)
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
         if isinstance(self.net, Layer):
+            if "_model" not in state:
+                self._expect_named_initialisers(self.net)
             state = {**state, "net": {_RECIPE: Recipe(self.net, self.layers, drawn=False)}}
         return state
+
+    def _expect_named_initialisers(self, net: Layer) -> None:
+        # A function is code, which a description does not hold: another would be drawn by in its place.
+        rebuilt = dict(nn.from_config(net.config(), self.layers).named_stored())
+        lost = [
+            path
+            for path, one in net.named_stored()
+            if not one.assigned and _code(one.initializer) != _code(rebuilt[path].initializer)
+        ]
+        if lost:
+            raise ConfigError(
+                f"{type(self).__name__}: {', '.join(lost)} of the net are drawn by a function, which a pickle cannot "
+                "hold. Name an initialiser, assign values, or give net as a function that makes it."
+            )
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         super().__setstate__(state)
@@ -102,3 +128,8 @@ class NetEstimator(Estimator):
             raise AttributeError(f"{type(self).__name__} has no net_ before it is fitted.")
         net: Layer = self._model.net
         return net
+
+
+def _code(initializer: Any) -> object:
+    # Two closures of the same function, as two constants are, are made of the same code.
+    return getattr(initializer, "__code__", type(initializer))

@@ -148,6 +148,10 @@ class MLPRegressor(Perceptron, Regressor):
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn for one epoch from these rows, and go on from there at the next call.
 
+        After `fit` it goes on where that ended, with its optimizer's state; settings that changed since take effect.
+        With shuffle each epoch shuffles the order of the one before, so that calls on the same rows are the epochs of
+        one fit; scikit-learn's start each call from the rows as they are given.
+
         Args:
             X, y, sample_weight: as for `fit`.
 

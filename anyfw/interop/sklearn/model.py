@@ -13,6 +13,7 @@ from anyfw.core.arrays import Array
 from anyfw.core.backend import Backend, get_backend
 from anyfw.core.layer import Layer
 from anyfw.core.parameter import Parameter, Stored, to_host
+from anyfw.interop.sklearn import optimizer_state
 from anyfw.train.measuring import EVALUATION_BATCH
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class Model:
 
     Attributes:
         trainer: of `partial_fit`, which goes on where it was; None otherwise.
+        makings: the settings that the trainer is made of.
+        optimizer_state: of the latest training, where there is no trainer.
         order: of its latest epoch.
         progress: JSON-able: what further training starts from.
     """
@@ -83,6 +86,7 @@ class Model:
         self.trainer: Trainer | None = None
         self.order: NDArray[np.int64] | None = None
         self.optimizer_state: dict[str, Any] | None = None
+        self.makings: dict[str, Any] = {}
         self.progress: dict[str, Any] = {"epochs": 0, "steps": 0, "forwards": 0, "seen": 0.0}
 
     @property
@@ -138,12 +142,26 @@ class Model:
         forwards = trainer.net.shared.forwards
         self.progress.update(epochs=trainer.epoch, steps=trainer.step, forwards=forwards, seen=seen)
 
+    def optimizer_now(self) -> dict[str, Any] | None:
+        """The state of the optimizer, as `optimizer_state.saved` gives it."""
+        return (
+            self.optimizer_state
+            if self.trainer is None
+            else optimizer_state.saved(self.trainer.optimizer, self.trainer.net)
+        )
+
     def __getstate__(self) -> dict[str, Any]:
         with self._building:
             recipe = self._recipe if self._net is None else Recipe(self._net, self.layers, drawn=True)
-        state = self.optimizer_state if self.trainer is None else self.trainer.optimizer.state_dict()
         kept = {name: value for name, value in vars(self).items() if name != "_building"}
-        return {**kept, "_net": None, "_recipe": recipe, "trainer": None, "optimizer_state": state}
+        return {
+            **kept,
+            "_net": None,
+            "_recipe": recipe,
+            "trainer": None,
+            "makings": {},
+            "optimizer_state": self.optimizer_now(),
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -24,8 +24,6 @@ class Perceptron(Estimator):
         """How wide the outputs are."""
 
     def _make_net(self, features: int, random: np.random.RandomState, seed: int, dtype: str) -> Layer:
-        if self.solver == "lbfgs" and (np.any(self.dropout) or self.normalization == "batch"):
-            raise ConfigError("solver='lbfgs': dropout and batch normalization need batches. Use another solver.")
         net = settings.perceptron(
             features,
             self.hidden_layer_sizes,
@@ -34,9 +32,20 @@ class Perceptron(Estimator):
             dropout=self.dropout,
             normalization=self.normalization,
         )
+        if self.solver == "lbfgs" and (np.any(self.dropout) or self.normalization == "batch"):
+            raise ConfigError("solver='lbfgs': dropout and batch normalization need batches. Use another solver.")
         net.draw(seed).to("numpy", dtype)
         settings.draw(net, self.activation, random)
         return net
+
+    def _made_of(self, features: int) -> dict[str, Any]:  # noqa: ARG002
+        widths = settings.widths(self.hidden_layer_sizes)
+        return {
+            "hidden_layer_sizes": widths,
+            "activation": settings.each("activation", self.activation, len(widths)),
+            "dropout": [float(share) for share in settings.each("dropout", self.dropout, len(widths))],
+            "normalization": self.normalization,
+        }
 
     def _make_optimizer(self, parameters: Sequence[Parameter]) -> tuple[Optimizer, float]:
         return settings.optimizer(self, parameters)
@@ -78,6 +87,14 @@ class Perceptron(Estimator):
     def _assign(self, name: str, values: list[Any]) -> None:
         net = self._fitted_model(name).net
         own = [getattr(layer, name) for _, layer in net.named_layers() if isinstance(layer, nn.Linear)]
+        shapes = [parameter.shape for parameter in own]
+        given = [np.shape(value) for value in values]
+        if given != shapes:
+            turn = (lambda shape: shape[::-1]) if name == "weight" else (lambda shape: shape)
+            raise ConfigError(
+                f"{'coefs_' if name == 'weight' else 'intercepts_'}: expected arrays of shapes "
+                f"{list(map(turn, shapes))}, got {list(map(turn, given))}."
+            )
         for parameter, value in zip(own, values, strict=True):
             parameter.data = value
 

@@ -1,6 +1,8 @@
 """Labels of scikit-learn's kinds, encoded for a loss, and outputs decoded into them."""
 
+import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -90,9 +92,11 @@ class Classes:
             return weight
         if self.several:
             raise ConfigError("class_weight: rows have several labels, and no one class. Use sample_weight.")
-        if not isinstance(class_weight, Mapping) and class_weight != "balanced":
+        if not isinstance(class_weight, Mapping | str) or (
+            isinstance(class_weight, str) and class_weight != "balanced"
+        ):
             raise ConfigError(f"class_weight: expected None, 'balanced' or a dict, got {class_weight!r}.")
-        if class_weight == "balanced":
+        if isinstance(class_weight, str):
             counts = np.bincount(numbers, weights=weight, minlength=len(self.values))
             with np.errstate(divide="ignore"):
                 by_class = counts.sum() / (np.count_nonzero(counts) * counts)
@@ -101,14 +105,16 @@ class Classes:
         found: NDArray[Any] = by_class[numbers]
         return found if weight is None else found * weight
 
-    def _listed(self, class_weight: Mapping[Any, float]) -> NDArray[Any]:
+    def _listed(self, class_weight: Mapping[Any, Any]) -> NDArray[Any]:
         unknown = set(class_weight) - set(self.values.tolist())
         if unknown:
-            raise ConfigError(f"class_weight: expected classes of {self.values.tolist()}, got also {sorted(unknown)}.")
-        found = np.asarray([class_weight.get(value, 1.0) for value in self.values.tolist()], dtype=np.float64)
-        if not (np.isfinite(found).all() and (found >= 0).all()):
+            raise ConfigError(
+                f"class_weight: expected classes of {self.values.tolist()}, got also {sorted(unknown, key=repr)}."
+            )
+        given = [class_weight.get(value, 1.0) for value in self.values.tolist()]
+        if not all(isinstance(one, Real) and math.isfinite(one) and float(one) >= 0.0 for one in given):
             raise ConfigError(f"class_weight: expected finite numbers of at least 0, got {dict(class_weight)}.")
-        return found
+        return np.asarray(given, dtype=np.float64)
 
 
 def _others(labels: NDArray[Any]) -> list[Any]:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 from anyfw.core.backend import Backend
 from anyfw.core.errors import ConfigError
 from anyfw.data import Batches
-from anyfw.interop.sklearn import lbfgs
+from anyfw.interop.sklearn import lbfgs, optimizer_state
 from anyfw.interop.sklearn.convergence import Convergence, Objective, Penalised, PrintEpochs, Rate
 from anyfw.interop.sklearn.losses import SubsetAccuracy
 from anyfw.interop.sklearn.model import Model
 from anyfw.interop.sklearn.rows import Orders, Rows
+from anyfw.interop.sklearn.settings import makings_of
 from anyfw.losses import BCELoss, Loss
 from anyfw.metrics import Metric, resolve
 from anyfw.nn import BatchNorm1d
+from anyfw.optim import Schedule
 from anyfw.train import Callback, Trainer
 
 if TYPE_CHECKING:
@@ -95,12 +97,13 @@ class Training:
 
     def _descend(self, epochs: int, *, incremental: bool) -> None:
         settings, model = self.settings, self.model
-        trainer, alpha = self._trainer(going_on=incremental)
         before = model.progress
+        now = self._rate(going_on=incremental)
+        trainer, alpha = self._trainer(now, going_on=incremental)
         monitor, best, waited = before.get("best", (None, None, None))
         rate = Rate(
             settings._rate_kind,
-            before["rate"] if incremental and "rate" in before else settings.learning_rate_init,
+            now,
             settings.learning_rate_init,
             getattr(settings, "power_t", 0.5),
             self.rows.total,
@@ -152,22 +155,35 @@ class Training:
         self.history = {name: values[rows_before:] for name, values in trainer.history.as_dict().items()}
         self.best = convergence.best
         model.remember(trainer, rate.seen)
-        model.progress.update(best=(self.monitor, convergence.best, convergence.waited), rate=rate.now)
+        model.progress.update(
+            best=(self.monitor, convergence.best, convergence.waited), rate=rate.now, start=self._start()
+        )
         model.trainer = trainer if incremental else None
-        model.optimizer_state = None
+        model.optimizer_state = None if incremental else optimizer_state.saved(trainer.optimizer, trainer.net)
         model.order = orders(trainer.epoch - 1) if incremental and trainer.epoch > first else None
 
-    def _trainer(self, *, going_on: bool) -> tuple[Trainer, float]:
+    def _start(self) -> float | None:
+        # A schedule keeps its place itself.
+        start = self.settings.learning_rate_init
+        return None if isinstance(start, Schedule) else float(start)
+
+    def _rate(self, *, going_on: bool) -> Any:
+        before, start = self.model.progress, self.settings.learning_rate_init
+        return before["rate"] if going_on and "start" in before and before["start"] == self._start() else start
+
+    def _trainer(self, rate: Any, *, going_on: bool) -> tuple[Trainer, float]:
         settings, model = self.settings, self.model
         net = model.on(self.backend)
-        if going_on and model.trainer is not None:
+        makings = {**makings_of(settings), "backend": self.backend}
+        if going_on and model.trainer is not None and model.makings == makings:
             return model.trainer, model.progress["alpha"]
         optimizer, alpha = settings._make_optimizer(list(net.parameters()))
-        model.progress["alpha"] = alpha
-        if going_on and model.optimizer_state is not None:
-            optimizer.load_state_dict(model.optimizer_state)
+        state = model.optimizer_now() if going_on else None
+        model.progress["alpha"], model.makings = alpha, makings
+        if state is not None:
+            optimizer_state.load(optimizer, net, state)
             if settings._rate_kind != "constant":
-                optimizer.lr = model.progress["rate"]
+                optimizer.lr = rate
         trainer = Trainer(
             net,
             self.loss,
