@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from anyfw import nn, optim
 from anyfw.core.errors import ConfigError
 from anyfw.interop.sklearn import MLPClassifier, NetClassifier
+from anyfw.train import Callback
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -30,6 +31,13 @@ def test_partial_fit_goes_on_after_fit_as_scikit_learns(settings):
             model.partial_fit(X, Y)
     for one, other in zip(ours.coefs_, theirs.coefs_, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+class Failing(Callback):
+    """Fails before the first step."""
+
+    def on_fit_start(self, trainer):
+        raise ConfigError("lr")
 
 
 CHANGES = [
@@ -51,6 +59,15 @@ def test_a_changed_setting_counts_at_the_next_call(changed):
     found = [m.set_params(**changed).partial_fit(X, Y).predict_proba(X) for m in (live, loaded)]
     np.testing.assert_array_equal(*found)
     assert not np.array_equal(found[0], unchanged.partial_fit(X, Y).predict_proba(X))
+
+
+def test_a_call_that_fails_changes_no_settings():
+    model = MLPClassifier(random_state=0, shuffle=False).partial_fit(X, Y, classes=[0, 1, 2])
+    with pytest.raises(ConfigError, match="lr"):
+        model.set_params(learning_rate=optim.Cosine(1e-9), metrics=["f1"], callbacks=[Failing()]).partial_fit(X, Y)
+    before = model.predict_proba(X)
+    model.set_params(callbacks=[]).partial_fit(X, Y)
+    np.testing.assert_allclose(model.predict_proba(X), before, atol=1e-6)
 
 
 def test_momentum_may_be_switched_on_and_metrics_added():

@@ -36,8 +36,9 @@ def test_threads_that_share_a_pickled_model_wait_for_its_net(monkeypatch):
     moved, go_on, waiting = nn.Sequential.to, threading.Event(), threading.Event()
 
     def slowly(net, *where):
-        waiting.set()
-        assert go_on.wait(10)
+        if threading.current_thread() is threads[0]:
+            waiting.set()
+            assert go_on.wait(10)
         return moved(net, *where)
 
     monkeypatch.setattr(nn.Sequential, "to", slowly)
@@ -48,7 +49,7 @@ def test_threads_that_share_a_pickled_model_wait_for_its_net(monkeypatch):
     threads[0].start()
     assert waiting.wait(10)
     threads[1].start()
-    threads[1].join(0.1)
+    threads[1].join(0.2)
     early = dict(found)
     go_on.set()
     for thread in threads:

@@ -56,7 +56,7 @@ class MLPRegressor(Perceptron, Regressor):
         tol: what counts as an improvement of the loss, or with early_stopping of what is monitored; for "lbfgs", the
             largest element of the gradient at the end.
         verbose: print the numbers of each epoch, and log what is likely to be a mistake.
-        warm_start: `fit` goes on from the weights of the previous fit, with a new optimizer.
+        warm_start: `fit` goes on from the weights of the previous fit, with a new optimizer; a changed net is refused.
         momentum: of "sgd", in [0, 1].
         nesterovs_momentum: take the step from where momentum leads; of "sgd", where momentum is above 0.
         early_stopping: hold out validation_fraction of the rows (stratified by class), stop where the monitored number
@@ -150,7 +150,7 @@ class MLPRegressor(Perceptron, Regressor):
 
         After `fit` it goes on where that ended, with its optimizer's state; settings that changed since take effect.
         With shuffle each epoch shuffles the order of the one before, so that calls on the same rows are the epochs of
-        one fit; scikit-learn's start each call from the rows as they are given.
+        one fit; scikit-learn's start each call from the rows as they are given, and from random_state anew.
 
         Args:
             X, y, sample_weight: as for `fit`.

@@ -34,7 +34,7 @@ class NetClassifier(NetEstimator, Classifier):
             does not; a `numpy.random.RandomState` is drawn from, so that each fit has others.
         tol: what counts as an improvement of the loss, or with early_stopping of what is monitored.
         verbose: print the numbers of each epoch, and log what is likely to be a mistake.
-        warm_start: `fit` goes on from the weights of the previous fit, with a new optimizer.
+        warm_start: `fit` goes on from the weights of the previous fit, with a new optimizer; a changed net is refused.
         early_stopping: hold out validation_fraction of the rows (stratified by class), stop where the monitored number
             has not improved by tol for n_iter_no_change epochs, and go back to the best weights.
         validation_fraction: the share that is held out, between 0 and 1.
@@ -114,7 +114,7 @@ class NetClassifier(NetEstimator, Classifier):
 
         After `fit` it goes on where that ended, with its optimizer's state; settings that changed since take effect.
         With shuffle each epoch shuffles the order of the one before, so that calls on the same rows are the epochs of
-        one fit; scikit-learn's start each call from the rows as they are given.
+        one fit; scikit-learn's start each call from the rows as they are given, and from random_state anew.
 
         Args:
             X, y, sample_weight: as for `fit`; y need not hold all classes.
@@ -157,7 +157,7 @@ class NetRegressor(NetEstimator, Regressor):
             does not; a `numpy.random.RandomState` is drawn from, so that each fit has others.
         tol: what counts as an improvement of the loss, or with early_stopping of what is monitored.
         verbose: print the numbers of each epoch, and log what is likely to be a mistake.
-        warm_start: `fit` goes on from the weights of the previous fit, with a new optimizer.
+        warm_start: `fit` goes on from the weights of the previous fit, with a new optimizer; a changed net is refused.
         early_stopping: hold out validation_fraction of the rows, stop where the monitored number has
             not improved by tol for n_iter_no_change epochs, and go back to the best weights.
         validation_fraction: the share that is held out, between 0 and 1.
@@ -232,7 +232,7 @@ class NetRegressor(NetEstimator, Regressor):
 
         After `fit` it goes on where that ended, with its optimizer's state; settings that changed since take effect.
         With shuffle each epoch shuffles the order of the one before, so that calls on the same rows are the epochs of
-        one fit; scikit-learn's start each call from the rows as they are given.
+        one fit; scikit-learn's start each call from the rows as they are given, and from random_state anew.
 
         Args:
             X, y, sample_weight: as for `fit`.

@@ -99,7 +99,8 @@ class Training:
         settings, model = self.settings, self.model
         before = model.progress
         now = self._rate(going_on=incremental)
-        trainer, alpha = self._trainer(now, going_on=incremental)
+        makings = {**makings_of(settings), "backend": self.backend}
+        trainer, alpha = self._trainer(now, makings, going_on=incremental)
         monitor, best, waited = before.get("best", (None, None, None))
         rate = Rate(
             settings._rate_kind,
@@ -156,9 +157,10 @@ class Training:
         self.best = convergence.best
         model.remember(trainer, rate.seen)
         model.progress.update(
-            best=(self.monitor, convergence.best, convergence.waited), rate=rate.now, start=self._start()
+            best=(self.monitor, convergence.best, convergence.waited), rate=rate.now, start=self._start(), alpha=alpha
         )
-        model.trainer = trainer if incremental else None
+        # Together, and only now: a call that fails leaves the trainer beside the settings that it was made of.
+        model.trainer, model.makings = (trainer, makings) if incremental else (None, {})
         model.optimizer_state = None if incremental else optimizer_state.saved(trainer.optimizer, trainer.net)
         model.order = orders(trainer.epoch - 1) if incremental and trainer.epoch > first else None
 
@@ -171,15 +173,13 @@ class Training:
         before, start = self.model.progress, self.settings.learning_rate_init
         return before["rate"] if going_on and "start" in before and before["start"] == self._start() else start
 
-    def _trainer(self, rate: Any, *, going_on: bool) -> tuple[Trainer, float]:
+    def _trainer(self, rate: Any, makings: dict[str, Any], *, going_on: bool) -> tuple[Trainer, float]:
         settings, model = self.settings, self.model
         net = model.on(self.backend)
-        makings = {**makings_of(settings), "backend": self.backend}
         if going_on and model.trainer is not None and model.makings == makings:
             return model.trainer, model.progress["alpha"]
         optimizer, alpha = settings._make_optimizer(list(net.parameters()))
         state = model.optimizer_now() if going_on else None
-        model.progress["alpha"], model.makings = alpha, makings
         if state is not None:
             optimizer_state.load(optimizer, net, state)
             if settings._rate_kind != "constant":
