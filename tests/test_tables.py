@@ -128,6 +128,7 @@ def test_wishes_come_before_what_the_values_tell():
     assert column([1, 2, 3, 4], numbers=["v"]).mean == 2.5
     assert column(["02138", "10001", "02138"], categories=["v"]).values == ("02138", "10001")
     assert column(["1", "-99", "2", "4"], missing=["-99"]).indicator
+    assert column([1, -99, 2, 4], missing=["-99"]).indicator
     assert column(["1", "NA", "1", "NA"], missing=[]).values == ("1", "NA")
     assert not column([f"name {i}" for i in range(20)], categories=["v"]).pooled
 
@@ -229,6 +230,36 @@ def test_frames_of_polars_and_pandas_dicts_and_parquet_are_one_table():
         np.testing.assert_array_equal(found.test[1], expected.test[1])
 
 
+def test_numbers_that_stand_for_missing_values_do_so_however_they_are_stored():
+    lost = np.arange(60) % 6 == 0
+    whole, half = np.arange(60) * 7 % 13, np.arange(60) * 0.7 % 13
+    frame = pl.DataFrame(
+        {
+            "whole": np.where(lost, -999, whole),
+            "half": np.where(lost, -999.0, half),
+            "single": pl.Series(np.where(lost, -99.9, half), dtype=pl.Float32),
+            "kind": np.where(lost, -999, whole % 3),
+            "y": np.where(np.arange(60) == 7, -999.0, np.arange(60) * 1.3 % 7),
+        }
+    )
+    frame.write_csv("t.csv")
+    frame.write_parquet("t.parquet")
+    wishes = {"missing": ["-999", "-99.9"], "categories": ["kind"]}
+    tables = [read_table(source, "y", **wishes) for source in (frame, "t.csv", "t.parquet")]
+    expected = tables[0].columns
+    assert [number.indicator for number in expected.numbers] == [True, True, True]
+    assert expected.categories[0] == Category("kind", ("0", "1", "2"), missing=True)
+    assert expected.numbers[0].mean == pytest.approx(7, abs=2)
+    for table in tables:
+        assert len(table.train[0]) + len(table.test[0]) == 59
+        assert table.columns.categories == expected.categories
+        for number, other in zip(table.columns.numbers, expected.numbers, strict=True):
+            assert number.mean == pytest.approx(other.mean, rel=1e-6)
+        np.testing.assert_allclose(table.train[0], tables[0].train[0], rtol=1e-5, atol=1e-6)
+    for source in (frame, "t.csv", "t.parquet"):
+        assert expected.encode(source)[0, :3].tolist() == [0, 0, 0]
+
+
 @pytest.mark.parametrize("block", [64, 1000, 2**22])
 def test_blocks_end_where_rows_do(block, monkeypatch):
     rows = [(f"{i}", f'a "{i}"\nb;,{"x" * (i % 7)}', "" if i % 3 else "z") for i in range(200)]
@@ -307,6 +338,11 @@ BAD = {
     "a separator in a field": (FEW + "1,x,y,2\n", (), "line 6: expected 3 fields, as the header has, got 4"),
     "a quote that is never closed": (FEW + '1,"x,2\n', (), "a quote opened in line 6 or after it is never closed"),
     "a quote within a field": (FEW + '1,5" x,2\n1,7" y,2\n', (), "cannot be read as CSV"),
+    "a quote within a field of the first row": (
+        'a,b,t\nTV,40", 50" wide,3.5\nTV,2,4.5\n',
+        (),
+        "cannot be read as CSV (3 columns are",
+    ),
     "another encoding": (FEW.encode() + "3,Zürich,2\n".encode("latin1"), (), "line 6: expected UTF-8, got byte 0xfc"),
     "UTF-16": (FEW.encode("utf-16"), (), "got UTF-16: save it as UTF-8"),
     "binary junk": (bytes(range(256)) * 20, (), "this is no CSV file"),
@@ -454,6 +490,7 @@ def test_without_polars_the_extra_is_named(monkeypatch, cli):
             ConfigError,
             "expected several texts, got 'id' alone",
         ),
+        (lambda: read_table({"a": [1, 2]}, "a", missing=[-999]), ConfigError, "expected texts, got -999. Write it as"),
         (lambda: read_table([[1, 2]], "a"), DataError, "polars or pandas frame, a dict of columns or a path, got list"),
         (lambda: read_table("rows.txt", "a"), FileFormatError, "a file that ends in .csv, .tsv, .parquet"),
         (

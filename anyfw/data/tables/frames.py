@@ -80,6 +80,8 @@ class _Csv:
             frame = self._read(block)
             if len(frame) != rows:
                 raise self._stray_quote(f"{rows} rows are {len(frame)}")
+            if frame.width != len(self.names):
+                raise self._stray_quote(f"{len(self.names)} columns are {frame.width}")
             frame.columns = self.names
             yield frame
 

@@ -26,7 +26,7 @@ class Wishes:
 
     Raises:
         UnknownNameError: another task.
-        ConfigError: a column with two wishes, or missing as one text.
+        ConfigError: a column with two wishes, or one text, or values that are no texts, in place of several texts.
     """
 
     target: str
@@ -42,6 +42,9 @@ class Wishes:
         for name in ("categories", "numbers", "drop", "missing"):
             if isinstance(getattr(self, name), str):
                 raise ConfigError(f"{name}: expected several texts, got {getattr(self, name)!r} alone. Use a list.")
+            for one in getattr(self, name):
+                if not isinstance(one, str):
+                    raise ConfigError(f"{name}: expected texts, got {one!r}. Write it as text: {str(one)!r}")
         wishes = {
             "the target": [self.target],
             "categories": self.categories,
