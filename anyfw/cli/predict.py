@@ -32,10 +32,12 @@ class Options:
     """Tell what a trained network says of new rows.
 
     INPUT is an .npy, an .npz with x (or x_test), an idx file, or what `anyfw train` takes as DATA,
-    of which the test rows are used. Rows are in the units of the training data; scaling is part of the model.
+    of which the test rows are used. Rows are in the units of the training data, since scaling is part of the model;
+    for a network that was trained on a table they are encoded rows, as `columns.encode` makes them.
 
     Of a table (.csv, .tsv, .parquet) all rows are answered, for a network that was trained on one: columns in any
-    order, more of them than in training, missing values and new categories are fine.
+    order, more of them than in training, missing values and new categories are fine. Identifiers and class names are
+    written as they are, as data for programs: a spreadsheet may take one that begins with = for a formula.
 
     examples:
       anyfw predict runs/mnist images.npy
@@ -72,6 +74,8 @@ def run(options: Options) -> Result:
         return _of_table(opened, options)
     if options.id is not None:
         raise ConfigError(f"--id: for tables (.csv, .tsv, .parquet) alone, and {options.input} is none.")
+    if "columns" in opened.metadata:
+        note(f"{options.input}: taken as encoded rows (columns.encode); raw ones come as a .csv, .tsv or .parquet")
     x = _as_rows(opened, read_rows(options.input), options.input)
     check_dtype(opened, str(x.dtype), options.input)
     task = opened.metadata.get("task") or ("regression" if "MSELoss" in str(opened.config) else "classification")

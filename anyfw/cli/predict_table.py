@@ -18,7 +18,7 @@ from anyfw.data import Columns
 from anyfw.data.tables.columns import nearest
 from anyfw.data.tables.encoding import Encoder
 from anyfw.data.tables.frames import Frame, open_frames
-from anyfw.data.tables.values import texts
+from anyfw.data.tables.values import texts, unusable
 from anyfw.data.tables.wishes import listed
 
 
@@ -83,7 +83,7 @@ class TableAnswers:
             if self.identifier is None:
                 who = [str(row) for row in range(start, start + len(frame))]
             else:
-                who = [text or "" for text in texts(frame[self.identifier], ()).to_list()]
+                who = self._identifiers(frame)
             start += len(frame)
             yield from ([name, *row] for name, row in zip(who, shown, strict=True))
 
@@ -102,6 +102,16 @@ class TableAnswers:
             text.detach()  # flushes, and leaves the file open
 
         write_atomic(path, write)
+
+    def _identifiers(self, frame: Frame) -> list[str]:
+        column = frame[self.identifier]
+        what = unusable(column)
+        if what not in (None, "dates"):
+            raise DataError(
+                f"{self.frames.name}: column '{self.identifier}': expected texts, numbers or dates, got "
+                f"{what}. Take another one for --id, or none."
+            )
+        return [text or "" for text in texts(column, ()).to_list()]
 
     def _shown(self, found: NDArray[Any]) -> list[list[str]]:
         if self.kind == "label" and self.names is not None:

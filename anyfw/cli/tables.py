@@ -1,7 +1,8 @@
 """What commands do with tables: the options, reading for a training, and reading for a net that knows its columns."""
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from tyro.conf import arg
@@ -26,7 +27,7 @@ class TableOptions:
         categories: columns of a table that are categories although they look like numbers, or like names.
         numbers: columns of a table that are numbers although they count up by one.
         drop: columns of a table that are left out.
-        missing: texts in a table that stand for a missing value.
+        missing: texts in a table that stand for a missing value, too.
     """
 
     target: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
@@ -35,7 +36,7 @@ class TableOptions:
     numbers: Annotated[tuple[str, ...], arg(**_NAMES)] = ()
     drop: Annotated[tuple[str, ...], arg(**_NAMES)] = ()
     missing: Annotated[
-        tuple[str, ...], arg(metavar="TEXT ...", help_behavior_hint="(default: nothing, NA, N/A, NaN, null, ?)")
+        tuple[str, ...], arg(metavar="TEXT ...", help_behavior_hint="(besides nothing, NA, N/A, NaN, null, ?)")
     ] = ()
 
 
@@ -58,7 +59,7 @@ def read_for_training(
         categories=options.categories,
         numbers=options.numbers,
         drop=options.drop,
-        missing=options.missing or MISSING,
+        missing=(*MISSING, *options.missing),
         columns=columns,
         valid=valid,
         seed=seed,
@@ -95,6 +96,7 @@ def read_for_net(
 
     Raises:
         ConfigError: the net was not trained on a table.
+        DataError: the file that it was trained on is another one now.
         AnyfwError: as `data.read_table`.
     """
     columns = columns_in(metadata)
@@ -102,7 +104,18 @@ def read_for_net(
         raise ConfigError(f"{model} was not trained on a table, and {path} is one: name data of the same kind.")
     if metadata.get("data_sha256") == file_hash(path):
         return data.read_table(path, columns=columns, valid=valid, seed=seed, dtype=dtype)
-    return data.read_table(path, columns=columns, test=1.0, dtype=dtype)
+    if _same_file(metadata.get("data"), path):
+        raise DataError(
+            f"{path} has changed since {model} was trained on it, and which of its rows were held out cannot be told. "
+            "Restore the file, or give the new rows a file of their own."
+        )
+    dataset = data.read_table(path, columns=columns, test=1.0, dtype=dtype)
+    told = f"{path} is not the file that {model} was trained on: its rows were not held out, some may be training rows"
+    return replace(dataset, notes=(told, *dataset.notes))
+
+
+def _same_file(one: object, other: str) -> bool:
+    return isinstance(one, str) and os.path.realpath(one) == os.path.realpath(other)
 
 
 def check_unchanged(metadata: Mapping[str, Any], path: str) -> None:

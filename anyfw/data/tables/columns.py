@@ -2,10 +2,10 @@
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self
 
-from anyfw.core.errors import DataError, FileFormatError
+from anyfw.core.errors import ConfigError, DataError, FileFormatError
 from anyfw.data.base import HostArray
 
 VERSION = 1
@@ -135,12 +135,17 @@ class Columns:
             wishes: task, categories, numbers, drop and missing, as `data.read_table` has them.
 
         Raises:
-            DataError: columns that cannot be learnt from; FileFormatError and MissingFileError: as `data.read_table`.
+            DataError: columns that cannot be learnt from; ConfigError: another wish; FileFormatError and
+                MissingFileError: as `data.read_table`.
         """
         from anyfw.data.tables.frames import open_frames
         from anyfw.data.tables.learning import fit, survey
         from anyfw.data.tables.wishes import Wishes
 
+        known = [field.name for field in fields(Wishes) if field.name != "target"]
+        for name in wishes:
+            if name not in known:
+                raise ConfigError(f"Columns.fit: there is no wish '{name}'. There are: {', '.join(known)}.")
         frames = open_frames(rows)
         return cls(**vars(fit(frames, survey(frames, Wishes(target, **wishes)))))
 
@@ -151,13 +156,13 @@ class Columns:
 
         Args:
             rows: as `fit`.
-            dtype: of the result.
+            dtype: of the result: float32 or float64.
 
         Shapes:
             returns (rows, features).
 
         Raises:
-            DataError: columns that are missing, numbers that are none, or no row.
+            DataError: columns that are missing, numbers that are none, or no row; ConfigError: another dtype.
         """
         from anyfw.data.tables.encoding import encode_all
 

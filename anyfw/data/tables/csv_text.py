@@ -18,7 +18,7 @@ from anyfw.data.tables.wishes import listed
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 BLOCK = 2**22  # bytes read at a time
 MAX_ROW = 2**25  # bytes: a longer one is a quote that nobody closed
-_QUOTE, _NEWLINE = ord('"'), ord("\n")
+_QUOTE, _MARK = ord('"'), b"\xef\xbb\xbf"
 _OTHER_KINDS = (
     (b"PAR1", "a Parquet file: give it the suffix .parquet"),
     (b"\x1f\x8b", "gzipped: unpack it first"),
@@ -43,10 +43,11 @@ class CsvText:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._start, self._line = 0, 1  # of the header, below blank lines
         with open_to_read(path) as file:
             first = self._first_row(file)
         self.separator = max(SEPARATORS, key=lambda one: _outside_quotes(first, one))
-        text = first.decode("utf-8-sig").rstrip("\r\n")
+        text = first.decode("utf-8").rstrip("\r\n")
         try:
             self.names = [name.strip() for name in next(csv.reader([text], delimiter=self.separator), [])]
         except csv.Error as error:
@@ -59,8 +60,9 @@ class CsvText:
         Raises:
             FileFormatError: a row that has too few or too many fields, is too long, or is no UTF-8.
         """
-        rest, line, header = b"", 1, True
+        rest, line, header = b"", self._line, True
         with open_to_read(self.path) as file:
+            file.seek(self._start)
             while data := file.read(BLOCK):
                 rest += data
                 end = _end_of_rows(rest)
@@ -107,14 +109,17 @@ class CsvText:
 
     def _first_row(self, file: BinaryIO) -> bytes:
         start = file.read(BLOCK)
-        if not start.strip(b"\xef\xbb\xbf \t\r\n"):
+        if not start.strip(_MARK + b" \t\r\n"):
             raise FileFormatError(f"{self.path}: expected a table with a header, got an empty file.")
         for magic, what in _OTHER_KINDS:
             if start.startswith(magic):
                 raise FileFormatError(f"{self.path}: expected a CSV file, got {what}.")
-        ends = _ends(start)
-        first = start[: ends[0] + 1] if len(ends) else start
-        self._check_text(first, 1)
+        below = start.removeprefix(_MARK).lstrip(b"\r\n")
+        self._start = len(start) - len(below)
+        self._line += start[: self._start].count(b"\n")
+        ends = _ends(below)
+        first = below[: ends[0] + 1] if len(ends) else below
+        self._check_text(first, self._line)
         if b"\r" in first.rstrip(b"\r\n"):
             raise FileFormatError(f"{self.path}: lines end in carriage returns alone. Save it with newlines.")
         return first

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyfw.core.errors import DataError
+from anyfw.core.errors import ConfigError, DataError
 from anyfw.data.base import HostArray
 from anyfw.data.tables.columns import Category, Columns, Number
 from anyfw.data.tables.frames import Frame, Frames, Series, open_frames, polars
@@ -28,9 +28,11 @@ class Encoder:
 
     Raises:
         DataError: columns are missing.
+        ConfigError: as `check_float`.
     """
 
     def __init__(self, columns: Columns, names: list[str], where: str, dtype: str) -> None:
+        check_float(dtype)
         columns.check_names(names, where)
         self.columns, self.where, self.dtype = columns, where, dtype
         self.extra = columns.unknown(names)
@@ -153,6 +155,16 @@ class Encoder:
             self.missing[category.name] = self.missing.get(category.name, 0) + absent
         code = text.replace_strict(values, found, default=category.absent, return_dtype=pl.Float64)
         return np.asarray(code.to_numpy())
+
+
+def check_float(dtype: str) -> None:
+    """Refuse a dtype that encoded rows cannot have.
+
+    Raises:
+        ConfigError: neither float32 nor float64.
+    """
+    if dtype not in ("float32", "float64"):
+        raise ConfigError(f"dtype of encoded rows: expected 'float32' or 'float64', got {dtype!r}.")
 
 
 def encode_all(columns: Columns, rows: Any, dtype: str) -> HostArray:

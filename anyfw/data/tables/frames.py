@@ -1,7 +1,7 @@
 """Tables as polars frames of some ten thousand rows each, from wherever they come, as often as asked for."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -59,7 +59,7 @@ def open_frames(source: Any) -> Frames:
         MissingExtraError: polars is not installed.
         MissingFileError: no such file.
         FileFormatError: another kind of file, or one that is damaged.
-        DataError: another kind of source.
+        DataError: another kind of source, columns of different lengths, or a lazy frame that cannot be collected.
     """
     polars()
     if isinstance(source, str | os.PathLike):
@@ -135,15 +135,26 @@ class _Whole:
         pl = polars()
         self.name = "The table"
         if isinstance(source, pl.LazyFrame):
-            source = source.collect()
-        if isinstance(source, Mapping):
-            source = pl.DataFrame(dict(source), strict=False)
+            source = _made(source.collect)
+        elif isinstance(source, Mapping):
+            source = _made(lambda: pl.DataFrame(dict(source), strict=False))
         elif not isinstance(source, pl.DataFrame):
             source = _from_pandas(source)
         self.frame, self.names = source, list(source.columns)
 
     def __iter__(self) -> Iterator[Frame]:
         yield from self.frame.iter_slices(_ROWS)
+
+
+def _made(make: Callable[[], Frame]) -> Frame:
+    # A lazy frame of a file that is gone, or a dict of columns of different lengths.
+    try:
+        return make()
+    except (polars().exceptions.PolarsError, OSError, TypeError, ValueError) as error:
+        raise DataError(
+            f"Table: expected columns of one length, each of values of one kind, with a text as its name; polars says: "
+            f"{_first_line(error)}."
+        ) from error
 
 
 def _from_pandas(source: Any) -> Frame:

@@ -1,5 +1,7 @@
 """What a column is, by what it holds and what the user says of it: number, category, left out, or refused."""
 
+import re
+import shlex
 from dataclasses import dataclass
 
 from anyfw.core.errors import DataError
@@ -57,7 +59,8 @@ def input_kind(survey: Survey, wishes: Wishes, where: str) -> Kind:
     if _half(survey) and (survey.different > FEW or survey.share_different > 0.5):
         raise _mixed(survey, who)
     if survey.share_different > 0.5 and survey.different > _NAMES:
-        return Kind("left out", why="almost all different", doubt=f"if these are categories: --categories {name}")
+        wish = _option("categories", name)
+        return Kind("left out", why="almost all different", doubt=f"if these are categories: {wish}")
     return Kind("category")
 
 
@@ -107,14 +110,14 @@ def _number(survey: Survey, wishes: Wishes, who: str, written: Written) -> Kind:
         return Kind("number", written)
     whole = survey.whole == survey.values
     if whole and survey.running and survey.values > 2 and survey.name not in wishes.numbers:
-        return Kind("left out", why="counts the rows", doubt=f"if it is a quantity: --numbers {survey.name}")
+        return Kind("left out", why="counts the rows", doubt=f"if it is a quantity: {_option('numbers', survey.name)}")
     _check_numbers(survey, who)
     if survey.zeros:
-        return Kind(
-            "number", written, doubt=f"written with leading zeros; if these are codes: --categories {survey.name}"
-        )
+        codes = _option("categories", survey.name)
+        return Kind("number", written, doubt=f"written with leading zeros; if these are codes: {codes}")
     if whole and survey.share_different == 1.0 and survey.values > 100:
-        return Kind("number", written, doubt=f"every value is different; if it is an identifier: --drop {survey.name}")
+        drop = _option("drop", survey.name)
+        return Kind("number", written, doubt=f"every value is different; if it is an identifier: {drop}")
     return Kind("number", written)
 
 
@@ -123,12 +126,12 @@ def _check_numbers(survey: Survey, who: str) -> None:
         row, text = survey.infinite
         raise DataError(
             f"{who}: expected finite numbers, got {text} in row {row}. Correct it, or, if it stands for a missing "
-            f"value: --missing {text}"
+            f"value: {_option('missing', text)}"
         )
     if survey.huge is not None:
         raise DataError(
             f"{who}: expected whole numbers up to 2^53, which float64 tells apart, got {survey.huge}. An identifier? "
-            f"--drop {survey.name}, or --categories {survey.name}"
+            f"{_option('drop', survey.name)}, or {_option('categories', survey.name)}"
         )
 
 
@@ -160,20 +163,26 @@ def _mixed(survey: Survey, who: str) -> DataError:
     row, text = survey.odd or (0, "")
     return DataError(
         f"{who}: expected numbers, as {count} of {survey.values} values are, got {_short(text)} in row {row}. If it "
-        f"stands for a missing value: --missing {_short(text)}; or, for the whole column: --categories {survey.name}, "
-        f"or --drop {survey.name}"
+        f"stands for a missing value: {_option('missing', text)}; or, for the whole column: "
+        f"{_option('categories', survey.name)}, or {_option('drop', survey.name)}"
     )
 
 
 def _unusable(survey: Survey, who: str) -> DataError:
-    what = survey.unusable or "dates"
+    what, drop = survey.unusable or "dates", _option("drop", survey.name)
     if what != "dates":
-        return DataError(f"{who}: expected numbers or texts, got {what}. Make columns of them, or --drop {survey.name}")
+        return DataError(f"{who}: expected numbers or texts, got {what}. Make columns of them, or {drop}")
     shown = f" such as {_short(survey.examples[0])}" if survey.examples else ""
     return DataError(
         f"{who}: expected numbers or categories, got dates or times{shown}. Derive numbers that tell what matters, "
-        f"such as year, month, weekday, hour or days since a day, or --drop {survey.name}"
+        f"such as year, month, weekday, hour or days since a day, or {drop}"
     )
+
+
+def _option(name: str, value: str) -> str:
+    # As it can be pasted into a command: in quotes for the shell, and not taken for an option itself.
+    quoted = shlex.quote(value) if value.isprintable() else repr(value)
+    return f"--{name}{'=' if re.match('-[^0-9.]', value) else ' '}{quoted}"
 
 
 def _short(text: str) -> str:

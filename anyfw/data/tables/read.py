@@ -15,7 +15,7 @@ from anyfw.data.base import HostArray
 from anyfw.data.dataset import TEST_FRACTION, TEST_SEED, Dataset
 from anyfw.data.split import held_out
 from anyfw.data.tables.columns import Columns
-from anyfw.data.tables.encoding import Encoder
+from anyfw.data.tables.encoding import Encoder, check_float
 from anyfw.data.tables.frames import Frames, open_frames
 from anyfw.data.tables.learning import Labels, fit, labelled, survey
 from anyfw.data.tables.rows import RowStore
@@ -52,7 +52,7 @@ def read_table(
     Each column's kind is told by all its values; means, deviations and categories are learnt from the training rows
     alone. Rows without a target are left out. The test rows are the same ones each time, as for an `.npz`; test and
     validation rows are chosen by class. The notes show every column. The table is gone through three times and never in
-    memory as a whole: what grows with it are 17 bytes a row, and the encoded rows up to `memory`.
+    memory as a whole: what grows with it are up to 60 bytes a row, and the encoded rows up to `memory`.
 
     Args:
         source: the path of a .csv, .tsv or .parquet file, a polars or pandas frame, or a dict of columns.
@@ -61,12 +61,12 @@ def read_table(
         categories: columns that are categories although they look like numbers or names.
         numbers: columns that are numbers although they look like a running number.
         drop: columns that are left out.
-        missing: the texts that stand for a missing value.
+        missing: the texts that stand for a missing value, in place of the usual ones.
         columns: what was learnt from another table, or from this one before: nothing is learnt anew.
         valid: share of the training rows for validation.
         test: share of the rows for testing, 20 % by default; 1 makes all of them test rows.
         seed: chooses the validation rows.
-        dtype: of x.
+        dtype: of x: float32 or float64.
         memory: bytes of encoded rows beyond which they are kept in a file without a name, in TMPDIR's folder; 256 MiB.
 
     Raises:
@@ -74,7 +74,7 @@ def read_table(
         MissingFileError: no such file.
         FileFormatError: a damaged file, rows of different lengths, no UTF-8, no header or one with the same name twice.
         DataError: columns that are not there, dates, numbers mixed with text or beyond float64, or nothing to learn.
-        ConfigError: shares out of range, or a column with two wishes.
+        ConfigError: shares out of range, another dtype, or a column with two wishes.
 
     >>> from anyfw import data
     >>> rows = {"area": [30, 55, 80, 42] * 5, "city": ["Rome", "Oslo", "Rome", None] * 5, "price": [1.5, 2, 4, 2.5] * 5}
@@ -88,6 +88,7 @@ def read_table(
         raise ConfigError(
             f"read_table: expected shares valid from 0 to 1 and test above 0 up to 1, got {valid} and {test}."
         )
+    check_float(dtype)
     path = Path(source) if isinstance(source, str | os.PathLike) else None
     frames, divided = open_frames(source), _Divided(valid, test, seed)
     notes: tuple[str, ...] = ()

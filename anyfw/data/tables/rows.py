@@ -2,6 +2,8 @@
 
 import mmap
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import IO
 
 import numpy as np
@@ -42,7 +44,8 @@ class RowStore:
     def spill(self) -> None:
         """From now on the rows are on disk."""
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="anyfw-rows-")  # noqa: SIM115 - it lives as long as the array
+            with self._room_told():
+                self._file = tempfile.TemporaryFile(prefix="anyfw-rows-")  # noqa: SIM115 - it lives as long as the array
             parts, self._parts = self._parts, []
             for part in parts:
                 self._write(part)
@@ -52,7 +55,8 @@ class RowStore:
         shape = (self.rows, self.features)
         if self._file is None or not self.rows:
             return np.concatenate(self._parts) if self._parts else np.empty(shape, dtype=self.dtype)
-        self._file.flush()
+        with self._room_told():
+            self._file.flush()
         # Copy-on-write: an array like any other, and the file stays as it is. The map keeps the file open.
         mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_COPY)
         if hasattr(mapped, "madvise"):
@@ -62,9 +66,17 @@ class RowStore:
 
     def _write(self, x: HostArray) -> None:
         assert self._file is not None
-        try:
+        with self._room_told():
             self._file.write(np.ascontiguousarray(x).tobytes())
+
+    @contextmanager
+    def _room_told(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
+            if self._file is not None:
+                with suppress(OSError):  # what is not written yet cannot be written now
+                    self._file.close()
             raise OutputError(
                 f"The table's rows, {self.nbytes / 1e6:,.0f} MB so far, do not fit into {tempfile.gettempdir()}: "
                 f"{error.strerror}. Name a folder with more room: TMPDIR=FOLDER"
