@@ -27,7 +27,7 @@ class TableOptions:
         categories: columns of a table that are categories although they look like numbers, or like names.
         numbers: columns of a table that are numbers although they count up by one.
         drop: columns of a table that are left out.
-        missing: texts in a table that stand for a missing value, too.
+        missing: more texts in a table that stand for a missing value.
     """
 
     target: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
@@ -36,7 +36,7 @@ class TableOptions:
     numbers: Annotated[tuple[str, ...], arg(**_NAMES)] = ()
     drop: Annotated[tuple[str, ...], arg(**_NAMES)] = ()
     missing: Annotated[
-        tuple[str, ...], arg(metavar="TEXT ...", help_behavior_hint="(besides nothing, NA, N/A, NaN, null, ?)")
+        tuple[str, ...], arg(metavar="TEXT ...", help_behavior_hint="(usual ones: nothing, NA, N/A, NaN, null, ?)")
     ] = ()
 
 
