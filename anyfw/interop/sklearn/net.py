@@ -16,8 +16,8 @@ class NetClassifier(NetEstimator, Classifier):
     takes logits. All else is as for `MLPClassifier`: the dtype, weights of rows, sparse X, pickles, Array API.
 
     Args:
-        net: a `Layer`, which stays as it is: a copy is trained. Values that were assigned or loaded are where a fit starts;
-            all others, also those that a `Trainer` has learnt, are drawn by random_state: to go on from these,
+        net: a `Layer`, which stays as it is: a copy is trained. Values that were assigned or loaded are where a fit
+            starts; all others, also those that a `Trainer` has learnt, are drawn by random_state: to go on from these,
             `net.load_state_dict(net.state_dict())` first. Or a function of (features, outputs) that makes one.
         loss: an `anyfw.losses.Loss`; None is the cross-entropy of a softmax, or
             of a logistic output where there is one, or where rows have several labels.
@@ -140,8 +140,8 @@ class NetRegressor(NetEstimator, Regressor):
     API.
 
     Args:
-        net: a `Layer`, which stays as it is: a copy is trained. Values that were assigned or loaded are where a fit starts;
-            all others, also those that a `Trainer` has learnt, are drawn by random_state: to go on from these,
+        net: a `Layer`, which stays as it is: a copy is trained. Values that were assigned or loaded are where a fit
+            starts; all others, also those that a `Trainer` has learnt, are drawn by random_state: to go on from these,
             `net.load_state_dict(net.state_dict())` first. Or a function of (features, outputs) that makes one.
         loss: an `anyfw.losses.Loss`; None is half the squared error, summed over
             a row's outputs.
