@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -410,6 +411,13 @@ def test_overfitted_or_not(learnt, held, history, kept, verdict, words):
 def test_overfitted_regressions(learnt, held, verdict):
     pair = [found(kind, score, task="regression", baseline=10.0) for kind, score in (("training", learnt), ("t", held))]
     assert answers.overfitted(*pair, {}).verdict.startswith(verdict)
+
+
+def test_a_gap_of_errors_may_be_chance():
+    learnt, held = (found(kind, score, task="regression", baseline=10.0) for kind, score in (("t", 1.0), ("h", 1.3)))
+    answer = answers.overfitted(learnt, replace(held, error=0.2), {})
+    assert answer.verdict == "No:"
+    assert answer.reason.endswith("no more than chance makes of so many rows.")
 
 
 @pytest.mark.parametrize(

@@ -172,8 +172,10 @@ def _ratio(low: float, high: float, noise: float, told: str) -> Answer:
     if low <= 0:
         return Answer("The numbers:", f"{told}.")
     ratio = high / low
-    if high - low <= noise or ratio <= _LITTLE_RATIO:
+    if ratio <= _LITTLE_RATIO:
         return Answer("No:", f"{told}.", "good")
+    if high - low <= noise:
+        return Answer("No:", f"{told}, no more than chance makes of so many rows.", "good")
     more = f"{told}, {ratio:.2g} times as much."
     return Answer("Yes:", f"{more} {_ADVICE}", "bad") if ratio > _CLEAR_RATIO else Answer("A little:", more)
 
