@@ -57,8 +57,7 @@ class LivePage:
     def close(self) -> None:
         """End, once a browser that is looking has the last page."""
         server = self._server
-        server.content = str(self._latest).encode()
-        server.last.clear()
+        server.content = server.final = str(self._latest).encode()
         if server.watched.is_set():
             server.last.wait(REFRESH + 1)
         server.shutdown()
@@ -79,7 +78,8 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, *arguments: Any) -> None:
         self.content = b""
-        # Whether anybody looks, and whether the latest page was handed out since it was asked for.
+        self.final: bytes | None = None
+        # Whether anybody looks, and whether the last page was handed out.
         self.watched, self.last = threading.Event(), threading.Event()
         super().__init__(*arguments)
 
@@ -107,7 +107,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/":
             self.send_error(404)
             return
-        content, server = self.server.content, self.server
+        server = self.server
+        # Before it is answered: who has the answer is known to look.
+        server.watched.set()
+        content = server.content
         self.send_response(200)
         for name, value in (
             ("Content-Type", "text/html; charset=utf-8"),
@@ -118,8 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
-        server.watched.set()
-        server.last.set()
+        if content is server.final:
+            server.last.set()
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: stderr is the training's."""
