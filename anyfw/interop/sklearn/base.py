@@ -61,6 +61,14 @@ class Estimator(BaseEstimator, ABC):
         """JSON-able: by hyperparameter, what a net of these settings would be."""
 
     @abstractmethod
+    def _outputs_needed(self) -> int:
+        """How many outputs a net that is made shall have."""
+
+    @abstractmethod
+    def _default_loss(self, width: int) -> Loss:
+        """The loss of outputs so wide where none is given."""
+
+    @abstractmethod
     def _make_loss(self, width: int) -> Loss:
         """The loss of outputs so wide."""
 

@@ -2,7 +2,6 @@
 
 import copy
 import inspect
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,20 +56,12 @@ class NetEstimator(Estimator):
             raise ConfigError(f"{type(self).__name__}: expected net(features, outputs) to make a Layer, got {made!r}.")
         return made
 
-    @abstractmethod
-    def _outputs_needed(self) -> int:
-        """How many outputs a net that is made shall have."""
-
     def _make_loss(self, width: int) -> Loss:
         if self.loss is None:
             return self._default_loss(width)
         if not isinstance(self.loss, Loss):
             raise ConfigError(f"{type(self).__name__}: expected loss as None or a Loss, got {self.loss!r}.")
         return copy.deepcopy(self.loss)
-
-    @abstractmethod
-    def _default_loss(self, width: int) -> Loss:
-        """The loss where none is given."""
 
     def _make_optimizer(self, parameters: Sequence[Parameter]) -> tuple[Optimizer, float]:
         options = dict(self.optimizer_params or {})

@@ -1,10 +1,8 @@
 """`MLPClassifier`: a multi-layer perceptron as a classifier of scikit-learn's."""
 
-from typing import Any, Self
+from typing import Any
 
-from sklearn.utils.metaestimators import available_if
-
-from anyfw.interop.sklearn.perceptron import Perceptron, has_epochs
+from anyfw.interop.sklearn.perceptron import Perceptron
 from anyfw.interop.sklearn.settings import keep
 from anyfw.interop.sklearn.tasks import Classifier
 from anyfw.losses import Loss
@@ -138,28 +136,8 @@ class MLPClassifier(Perceptron, Classifier):
     ) -> None:
         keep(self, locals())
 
-    @available_if(has_epochs)  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
-        """Learn for one epoch from these rows, and go on from there at the next call.
-
-        After `fit` it goes on where that ended, with its optimizer's state; settings that changed since take effect.
-        With shuffle each epoch shuffles the order of the one before, so that calls on the same rows are the epochs of
-        one fit; scikit-learn's start each call from the rows as they are given, and from random_state anew.
-
-        Args:
-            X, y, sample_weight: as for `fit`; y need not hold all classes.
-            classes: all classes there will be; needed at the first call. Of several labels a row, y tells how many.
-
-        Returns:
-            The estimator itself.
-        """
-        return self._partial_fit(X, y, sample_weight, classes)
-
     def _make_loss(self, width: int) -> Loss:
         return self._default_loss(width)
-
-    def _outputs_needed(self) -> int:
-        return self._classes.outputs
 
     @property
     def out_activation_(self) -> str:

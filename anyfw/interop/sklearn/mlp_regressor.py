@@ -1,16 +1,15 @@
 """`MLPRegressor`: a multi-layer perceptron as a regressor of scikit-learn's."""
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from sklearn.utils.metaestimators import available_if
 
 from anyfw import nn
 from anyfw.core.arrays import namespace
 from anyfw.core.errors import UnknownNameError
 from anyfw.core.layer import Layer
 from anyfw.interop.sklearn.losses import PoissonLoss, SquaredError
-from anyfw.interop.sklearn.perceptron import Perceptron, has_epochs
+from anyfw.interop.sklearn.perceptron import Perceptron
 from anyfw.interop.sklearn.rows import Rows
 from anyfw.interop.sklearn.settings import keep
 from anyfw.interop.sklearn.tasks import Regressor
@@ -144,29 +143,10 @@ class MLPRegressor(Perceptron, Regressor):
     ) -> None:
         keep(self, locals())
 
-    @available_if(has_epochs)  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Learn for one epoch from these rows, and go on from there at the next call.
-
-        After `fit` it goes on where that ended, with its optimizer's state; settings that changed since take effect.
-        With shuffle each epoch shuffles the order of the one before, so that calls on the same rows are the epochs of
-        one fit; scikit-learn's start each call from the rows as they are given, and from random_state anew.
-
-        Args:
-            X, y, sample_weight: as for `fit`.
-
-        Returns:
-            The estimator itself.
-        """
-        return self._fit(X, y, sample_weight, None, incremental=True)
-
     def _make_loss(self, width: int) -> Loss:  # noqa: ARG002
         if self.loss not in ("squared_error", "poisson"):
             raise UnknownNameError("loss", self.loss, ("squared_error", "poisson"))
         return SquaredError() if self.loss == "squared_error" else PoissonLoss()
-
-    def _outputs_needed(self) -> int:
-        return int(self._columns)
 
     def _start(self, net: Layer, rows: Rows) -> None:
         last = [layer for _, layer in net.named_layers() if isinstance(layer, nn.Linear)][-1]

@@ -1,12 +1,10 @@
 """`NetClassifier` and `NetRegressor`: any net of the user's as an estimator of scikit-learn's."""
 
-from typing import Any, Self
+from typing import Any
 
 from anyfw.interop.sklearn.given import NetEstimator
-from anyfw.interop.sklearn.losses import SquaredError
 from anyfw.interop.sklearn.settings import keep
 from anyfw.interop.sklearn.tasks import Classifier, Regressor
-from anyfw.losses import Loss
 
 
 class NetClassifier(NetEstimator, Classifier):
@@ -19,8 +17,8 @@ class NetClassifier(NetEstimator, Classifier):
         net: a `Layer`, which stays as it is: a copy is trained. Values that were assigned or loaded are where a fit
             starts; all others, also those that a `Trainer` has learnt, are drawn by random_state: to go on from these,
             `net.load_state_dict(net.state_dict())` first. Or a function of (features, outputs) that makes one.
-        loss: an `anyfw.losses.Loss`; None is the cross-entropy of a softmax, or
-            of a logistic output where there is one, or where rows have several labels.
+        loss: an `anyfw.losses.Loss`; None is the cross-entropy of a softmax, or of a logistic output where
+            there is one, or where rows have several labels.
         optimizer: "adam", "adamw", "sgd", "rmsprop" or "adagrad", with anyfw's defaults; or a function of (parameters,
             lr=, ...) that makes an `anyfw.optim.Optimizer`.
         optimizer_params: a dict of its further settings, such as {"momentum": 0.9}.
@@ -109,28 +107,6 @@ class NetClassifier(NetEstimator, Classifier):
         backend: Any = None,
     ) -> None:
         keep(self, locals())
-
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
-        """Learn for one epoch from these rows, and go on from there at the next call.
-
-        After `fit` it goes on where that ended, with its optimizer's state; settings that changed since take effect.
-        With shuffle each epoch shuffles the order of the one before, so that calls on the same rows are the epochs of
-        one fit; scikit-learn's start each call from the rows as they are given, and from random_state anew.
-
-        Args:
-            X, y, sample_weight: as for `fit`; y need not hold all classes.
-            classes: all classes there will be; needed at the first call. Of several labels a row, y tells how many.
-
-        Returns:
-            The estimator itself.
-        """
-        return self._partial_fit(X, y, sample_weight, classes)
-
-    def _outputs_needed(self) -> int:
-        return self._classes.outputs
-
-    def _default_loss(self, width: int) -> Loss:
-        return Classifier._default_loss(self, width)
 
 
 class NetRegressor(NetEstimator, Regressor):
@@ -228,24 +204,3 @@ class NetRegressor(NetEstimator, Regressor):
         backend: Any = None,
     ) -> None:
         keep(self, locals())
-
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Learn for one epoch from these rows, and go on from there at the next call.
-
-        After `fit` it goes on where that ended, with its optimizer's state; settings that changed since take effect.
-        With shuffle each epoch shuffles the order of the one before, so that calls on the same rows are the epochs of
-        one fit; scikit-learn's start each call from the rows as they are given, and from random_state anew.
-
-        Args:
-            X, y, sample_weight: as for `fit`.
-
-        Returns:
-            The estimator itself.
-        """
-        return self._fit(X, y, sample_weight, None, incremental=True)
-
-    def _outputs_needed(self) -> int:
-        return int(self._columns)
-
-    def _default_loss(self, width: int) -> Loss:  # noqa: ARG002
-        return SquaredError()

@@ -1,6 +1,5 @@
 """`Perceptron`: what the two multi-layer perceptrons share."""
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,10 +17,6 @@ from anyfw.optim import Optimizer, Schedule
 
 class Perceptron(Estimator):
     """Its net is made of its hyperparameters."""
-
-    @abstractmethod
-    def _outputs_needed(self) -> int:
-        """How wide the outputs are."""
 
     def _make_net(self, features: int, random: np.random.RandomState, seed: int, dtype: str) -> Layer:
         net = settings.perceptron(
@@ -97,14 +92,3 @@ class Perceptron(Estimator):
             )
         for parameter, value in zip(own, values, strict=True):
             parameter.data = value
-
-
-def has_epochs(estimator: Any) -> bool:
-    """Whether the solver goes by epochs, so that there can be one more.
-
-    Raises:
-        AttributeError: it does not.
-    """
-    if estimator.solver == "lbfgs":
-        raise AttributeError("partial_fit is only available for solvers with epochs; 'lbfgs' has none.")
-    return True

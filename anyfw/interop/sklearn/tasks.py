@@ -6,16 +6,28 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import column_or_1d
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from anyfw.core.errors import ConfigError, DataError
 from anyfw.interop.sklearn.base import Estimator, all_or_nothing
-from anyfw.interop.sklearn.losses import LogisticLoss, SoftmaxLoss, SubsetAccuracy
+from anyfw.interop.sklearn.losses import LogisticLoss, SoftmaxLoss, SquaredError, SubsetAccuracy
 from anyfw.interop.sklearn.rows import like, to_host
 from anyfw.interop.sklearn.targets import Classes
 from anyfw.losses import BCELoss, Loss
 from anyfw.metrics import R2, Accuracy, Metric
 from anyfw.ops.softmax import log_softmax
+
+
+def has_epochs(estimator: Any) -> bool:
+    """Whether the solver goes by epochs, so that there can be one more.
+
+    Raises:
+        AttributeError: it does not.
+    """
+    if getattr(estimator, "solver", None) == "lbfgs":
+        raise AttributeError("partial_fit is only available for solvers with epochs; 'lbfgs' has none.")
+    return True
 
 
 class Classifier(ClassifierMixin, Estimator):
@@ -81,7 +93,21 @@ class Classifier(ClassifierMixin, Estimator):
                 found = np.log(self._classes.distribution(y))
         return like(found, own)
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Self:
+    @available_if(has_epochs)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+        """Learn for one epoch from these rows, and go on from there at the next call.
+
+        After `fit` it goes on where that ended, with its optimizer's state; settings that changed since take effect.
+        With shuffle each epoch shuffles the order of the one before, so that calls on the same rows are the epochs of
+        one fit; scikit-learn's start each call from the rows as they are given, and from random_state anew.
+
+        Args:
+            X, y, sample_weight: as for `fit`; y need not hold all classes.
+            classes: all classes there will be; needed at the first call. Of several labels a row, y tells how many.
+
+        Returns:
+            The estimator itself.
+        """
         if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise ConfigError(
                 "partial_fit: class_weight='balanced' needs all rows to count, and sees only some. Give a dict of "
@@ -102,6 +128,9 @@ class Classifier(ClassifierMixin, Estimator):
     def _all_classes(y: Any, classes: Any) -> Any:
         # Rows with several labels name no classes: their columns are.
         return y if getattr(y, "ndim", 1) == 2 and y.shape[1] > 1 else np.unique(classes)
+
+    def _outputs_needed(self) -> int:
+        return self._classes.outputs
 
     def _learn_targets(self, y: Any) -> None:
         self._take_classes(Classes(y))
@@ -171,6 +200,22 @@ class Regressor(RegressorMixin, Estimator):
         """
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
+    @available_if(has_epochs)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Learn for one epoch from these rows, and go on from there at the next call.
+
+        After `fit` it goes on where that ended, with its optimizer's state; settings that changed since take effect.
+        With shuffle each epoch shuffles the order of the one before, so that calls on the same rows are the epochs of
+        one fit; scikit-learn's start each call from the rows as they are given, and from random_state anew.
+
+        Args:
+            X, y, sample_weight: as for `fit`.
+
+        Returns:
+            The estimator itself.
+        """
+        return self._fit(X, y, sample_weight, None, incremental=True)
+
     def predict(self, X: Any) -> Any:
         """What is predicted for each row.
 
@@ -183,6 +228,12 @@ class Regressor(RegressorMixin, Estimator):
     def _meaning(self) -> Any:
         # Of outputs that are not yet what is predicted.
         return None
+
+    def _outputs_needed(self) -> int:
+        return int(self._columns)
+
+    def _default_loss(self, width: int) -> Loss:  # noqa: ARG002
+        return SquaredError()
 
     def _learn_targets(self, y: Any) -> None:
         self._columns = 1 if y.ndim == 1 else y.shape[1]
