@@ -74,3 +74,25 @@ def on_played_kernels(player, products):
     yield player, products
     for op, variant in before.items():
         op.register(np.ndarray, variant)
+
+
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    """The command line's surroundings: a folder of the test, and none of its variables set."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("ANYFW_BACKEND", "ANYFW_DEBUG", "ANYFW_MAX_EPOCHS", "ANYFW_MAX_STEPS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def cli(capsys):
+    """Run a command in this process; gives what it printed to stdout and stderr."""
+    from anyfw.cli import main
+
+    def run(*arguments: object, code: int = 0) -> tuple[str, str]:
+        found = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert found == code, err
+        return out, err
+
+    return run

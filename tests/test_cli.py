@@ -21,24 +21,7 @@ TINY = ("--hidden", "16", "--epochs", "3", "--batch-size", "64")
 KEYS = {"test_loss", "epochs", "seconds", "backend"}
 
 
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("ANYFW_BACKEND", "ANYFW_DEBUG", "ANYFW_MAX_EPOCHS", "ANYFW_MAX_STEPS"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def cli(capsys):
-    """Run a command in this process; gives what it printed to stdout and stderr."""
-
-    def run(*arguments: object, code: int = 0) -> tuple[str, str]:
-        found = main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert found == code, err
-        return out, err
-
-    return run
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import base64
 import builtins
 import gc
-import html.parser
 import io
 import math
 import re
@@ -18,6 +17,7 @@ pytest.importorskip("matplotlib")
 from anyfw import nn
 from anyfw.core.errors import AnyfwError, ConfigError, MissingExtraError, OutputError, ShapeError, UnknownNameError
 from anyfw.report import Page, plots
+from tests.pages import Parsed
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -326,34 +326,6 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
 
 
 # Pages
-
-
-class Parsed(html.parser.HTMLParser):
-    """The elements, their attributes and the text of a page; checks that every element is closed."""
-
-    EMPTY = ("meta", "img", "br")
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.elements, self.text = [], [], ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in self.EMPTY:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.text += data
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 EVIL = "</code></style></title><script>alert('x')</script><img src=http://evil.example/a.png onerror=\"b()\"> & \" '"

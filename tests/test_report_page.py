@@ -1,7 +1,6 @@
 """A run's report: whole, harmless, true to the run's numbers; it answers what its reader asks, and costs no step."""
 
 import base64
-import html.parser
 import io
 import json
 import re
@@ -32,40 +31,10 @@ from anyfw.report.blocks import matrix
 from anyfw.report.findings import Findings, look
 from anyfw.report.norms import LayerNorms
 from anyfw.train import Callback
+from tests.pages import Parsed
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = '</td><script>alert(1)</script><img src=http://evil.example/x onerror="b()"> & " \''
-
-
-class Parsed(html.parser.HTMLParser):
-    """Elements and text of a page; every element must be closed."""
-
-    EMPTY = ("meta", "img", "br")
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.elements, self.text = [], [], ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in self.EMPTY:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.text += data
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def run(folder, *, epochs=4, callbacks=None, classes=None, data="digits", fit=True, name=None):

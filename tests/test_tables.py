@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from anyfw import Trainer, data, losses, nn, optim
-from anyfw.cli import main
 from anyfw.core.errors import AnyfwError, ConfigError, DataError, FileFormatError, MissingExtraError, OutputError
 from anyfw.core.files import read_json, read_tensors
 from anyfw.data import Columns, read_table
@@ -27,24 +26,7 @@ pl = pytest.importorskip("polars")
 TINY = ("--hidden", 16, "--epochs", 3, "--batch-size", 32, "--progress", "none")
 
 
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("ANYFW_BACKEND", "ANYFW_DEBUG", "ANYFW_MAX_EPOCHS", "ANYFW_MAX_STEPS"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def cli(capsys):
-    """Run a command in this process; gives what it printed to stdout and stderr."""
-
-    def run(*arguments: object, code: int = 0) -> tuple[str, str]:
-        found = main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert found == code, err
-        return out, err
-
-    return run
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def houses(rows: int = 300, seed: int = 0) -> "pl.DataFrame":

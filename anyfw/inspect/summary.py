@@ -15,6 +15,7 @@ from anyfw.core.errors import AnyfwError, ConfigError, PlacementError, ShapeErro
 from anyfw.core.hooks import Method, watched
 from anyfw.core.layer import Layer
 from anyfw.core.parameter import Parameter, Stored
+from anyfw.nn.inputs import input_features
 
 Shape = tuple[int | None, ...]  # None is the batch axis
 
@@ -135,7 +136,9 @@ def summary(
         ShapeError: the given input shape does not fit the net.
     """
     given = input_shape is not None
-    shape = _as_shape(input_shape) if input_shape is not None else _told(net)
+    shape = (
+        _as_shape(input_shape) if input_shape is not None else input_features(layer for _, layer in net.named_layers())
+    )
     outputs: dict[int, list[Shape]] = {}
     note = None
     if shape is None:
@@ -173,17 +176,6 @@ def _as_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     if any(axis < 0 for axis in axes):
         raise ConfigError(f"summary: expected input_shape of one sample without negative axes, got {axes}.")
     return axes
-
-
-def _told(net: Layer) -> tuple[int, ...] | None:
-    for _, layer in net.named_layers():
-        for name in ("in_features", "num_features", "normalized_shape"):
-            features = getattr(layer, name, None)
-            if isinstance(features, int):
-                return (features,)
-            if isinstance(features, tuple) and all(isinstance(axis, int) for axis in features):
-                return features
-    return None
 
 
 def _run(net: Layer, shape: tuple[int, ...], dtype: str | None) -> dict[int, list[Shape]]:

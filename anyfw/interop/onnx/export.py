@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from os import PathLike
 from typing import Any
 
@@ -17,6 +18,7 @@ from anyfw.interop.onnx.layers import LAYERS
 from anyfw.interop.onnx.outputs import OUTPUTS, Meaning, meaning
 from anyfw.interop.onnx.value import Axis, Value
 from anyfw.losses import Loss
+from anyfw.nn.inputs import input_features
 
 INPUT = "input"
 INPUT_DTYPES = ("float32", "float64", "uint8", "int8", "uint16", "int16", "int32", "int64")
@@ -163,14 +165,11 @@ def _input_shape(net: Layer, asked: Sequence[Axis] | int | None) -> tuple[Axis, 
 
 
 def _first_features(net: Layer) -> tuple[int, ...]:
-    for _, layer in net.named_layers():
-        # What stands before it may be of any shape.
-        if isinstance(layer, nn.Flatten):
-            break
-        for name in ("in_features", "num_features", "normalized_shape"):
-            features = getattr(layer, name, None)
-            if isinstance(features, int):
-                return (features,)
-            if isinstance(features, tuple) and all(isinstance(axis, int) for axis in features):
-                return features
-    raise ConfigError("input_shape: no layer tells the shape of a sample. Give it, without the batch axis: (28, 28).")
+    # What stands before a Flatten may be of any shape.
+    layers = takewhile(lambda layer: not isinstance(layer, nn.Flatten), (layer for _, layer in net.named_layers()))
+    found = input_features(layers)
+    if found is None:
+        raise ConfigError(
+            "input_shape: no layer tells the shape of a sample. Give it, without the batch axis: (28, 28)."
+        )
+    return found
