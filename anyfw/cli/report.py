@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 from anyfw.cli import tables, task
 from anyfw.cli.console import BackendName, Json, Result, note
 from anyfw.cli.open import choose_backend, load_data, tell
-from anyfw.cli.reporting import command_line
+from anyfw.cli.train_options import command_line
 from anyfw.core.errors import AnyfwError, ConfigError
 from anyfw.data import Arrays, Dataset
 from anyfw.data.tables.frames import is_table

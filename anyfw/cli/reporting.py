@@ -1,13 +1,11 @@
-"""The report of a run that the command line trains: its page, its command line, and the page of a running one."""
+"""The report of a run that the command line trains: its page, and the page of a running one."""
 
-import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING, fields
-from typing import Any
 
 from anyfw import data
 from anyfw.cli.console import note
+from anyfw.cli.train_options import command_line
 from anyfw.core.errors import ConfigError
 from anyfw.data import Dataset
 from anyfw.report import LivePage, RunReport
@@ -36,21 +34,3 @@ def reported(trainer: Trainer, dataset: Dataset, serve: tuple[int, ...] | None) 
         report.show = live.show
         note(f"live page    {live.url}")
         yield
-
-
-def command_line(settings: Mapping[str, Any]) -> str | None:
-    """The `anyfw train` that trains the same again, from what config.json holds; None where another program did."""
-    from anyfw.cli.train import Options  # which reports, and so imports this module
-
-    name, arguments = settings.get("data"), settings.get("arguments")
-    if not isinstance(name, str) or not isinstance(arguments, Mapping):
-        return None
-    words = ["anyfw", "train", name, "--seed", str(arguments.get("seed", 0))]
-    defaults = {field.name: field.default for field in fields(Options) if field.default is not MISSING}
-    for option, value in arguments.items():
-        chosen = tuple(value) if isinstance(value, list | tuple) else value
-        if option == "seed" or option not in defaults or chosen == defaults[option]:
-            continue
-        values = chosen if isinstance(chosen, tuple) else () if chosen is True else (chosen,)
-        words += [f"--{option.replace('_', '-')}", *map(str, values)]
-    return shlex.join(words)
