@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import shlex
 import shutil
 import socket
 import struct
@@ -19,10 +20,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tyro
 
 from anyfw import Trainer, losses, nn, optim
 from anyfw import data as datasets
 from anyfw.cli import main
+from anyfw.cli.train_options import Options, command_line
 from anyfw.core.errors import ConfigError, ShapeError
 from anyfw.data import Arrays
 from anyfw.report import LivePage, Page, RunReport, fingerprint, png, svg, write_report
@@ -619,6 +622,16 @@ def test_few_steps_are_told_with_the_whole_command(tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     out, _ = ask(capsys, "train", "moons", "--epochs", 2, "--hidden", 8, "--lr", 0.01)
     assert "steps are few: anyfw train moons --seed 0 --hidden 8 --lr 0.01 --epochs 20" in out
+
+
+def test_a_command_line_is_taken_as_it_was_meant():
+    arguments = {"seed": 1, "target": "-x", "missing": ["-999"], "drop": ["a b", "c"], "overwrite": True, "lr": 3e-3}
+    told = command_line({"data": "h.csv", "arguments": arguments})
+    assert told == "anyfw train h.csv --seed 1 --target=-x --missing=-999 --drop 'a b' c --overwrite"
+    parsed = tyro.cli(
+        Options, args=shlex.split(told)[2:], config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
+    )
+    assert (parsed.target, parsed.missing, parsed.drop, parsed.overwrite) == ("-x", ("-999",), ("a b", "c"), True)
 
 
 def test_a_browser_that_leaves_is_no_error(capfd):

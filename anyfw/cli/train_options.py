@@ -89,6 +89,9 @@ def command_line(settings: Mapping[str, Any]) -> str | None:
         chosen = tuple(value) if isinstance(value, list | tuple) else value
         if option == "seed" or option not in defaults or chosen == defaults[option]:
             continue
-        values = chosen if isinstance(chosen, tuple) else () if chosen is True else (chosen,)
-        words += [f"--{option.replace('_', '-')}", *map(str, values)]
+        values = [str(one) for one in (chosen if isinstance(chosen, tuple) else () if chosen is True else (chosen,))]
+        flag = f"--{option.replace('_', '-')}"
+        # A value with a dash at its beginning would be taken for an option.
+        dashed = len(values) == 1 and values[0].startswith("-")
+        words += [f"{flag}={values[0]}"] if dashed else [flag, *values]
     return shlex.join(words)
